@@ -1,0 +1,174 @@
+# PeerVault. One Makefile, no recursion into folders; each variant builds in build/<variant>/.
+#
+#   make            bin/peervault                 make test   everything CI runs
+#   make demo       a three-node cluster here     make help   the other targets
+
+VARIANT ?= release
+B       := build/$(VARIANT)
+PREFIX  ?= /usr/local
+DESTDIR ?=
+VERSION := 0.1.0
+
+# ---- compiler ------------------------------------------------------------------------------------
+CC      ?= cc
+PKGS    := libuv libcrypto libxxhash sqlite3 jansson inih
+PKG_CONFIG ?= pkg-config
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
+        -Wmissing-prototypes -Wswitch-enum -Wvla -Wformat=2 -Wundef -Wcast-qual -Wwrite-strings
+ifdef CI
+WARN += -Werror
+endif
+
+HARDEN  := -fstack-protector-strong -fPIE -fno-plt
+LDHARD  := -pie -Wl,-z,relro,-z,now,-z,noexecstack
+SAN_asan  := -fsanitize=address,undefined -fno-sanitize-recover=all -DPV_DEBUG_MEMORY
+SAN_tsan  := -fsanitize=thread
+OPT_release  := -O2 -g -D_FORTIFY_SOURCE=2
+OPT_asan     := -O1 -g -fno-omit-frame-pointer $(SAN_asan)
+OPT_tsan     := -O1 -g $(SAN_tsan)
+OPT_coverage := -O0 -g --coverage
+LD_asan      := $(SAN_asan)
+LD_tsan      := $(SAN_tsan)
+LD_coverage  := --coverage
+
+CFLAGS  ?=
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DPV_VERSION='"$(VERSION)"' -I. $(WARN) $(HARDEN) \
+             $(OPT_$(VARIANT)) $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null) $(CFLAGS)
+ALL_LDFLAGS = $(LDHARD) $(LD_$(VARIANT)) $(LDFLAGS)
+LIBS    = $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) -lpthread
+BANNED  := -include internal/base/banned.h
+
+ifndef V
+Q := @
+say = @printf '  %-7s %s\n' $(1) $(2)
+endif
+
+# ---- what is built -------------------------------------------------------------------------------
+# One static library a layer, linked in layer order.
+SRC_base      := $(wildcard internal/base/*.c)
+SRC_crypto    := $(wildcard crypto/*.c)
+SRC_storage   := $(wildcard storage/*.c)
+SRC_transport := $(wildcard transport/*.c)
+SRC_internal  := $(wildcard internal/*.c internal/node/*.c internal/file/*.c internal/server/*.c)
+SRC_cmd       := $(wildcard cmd/peervault/*.c)
+LAYERS        := internal transport storage crypto base
+
+obj = $(patsubst %.c,$(B)/%.o,$(1))
+libs_from = $(patsubst %,$(B)/lib%.a,$(1))
+
+BIN := $(B)/peervault
+
+.PHONY: all help deps demo test unit integration asan tsan lint check-layers check-headers \
+        check-gates check-format coverage bench install clean
+all: bin/peervault
+
+bin/peervault: build/release/peervault
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+
+ifneq ($(VARIANT),release)
+build/release/peervault:
+	$(Q)$(MAKE) --no-print-directory VARIANT=release build/release/peervault
+endif
+
+$(BIN): $(call obj,$(SRC_cmd)) $(call libs_from,$(LAYERS))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+define layer_lib
+$(B)/lib$(1).a: $(call obj,$(SRC_$(1)))
+	$$(call say,AR,$$@)
+	@mkdir -p $$(@D)
+	$(Q)rm -f $$@ && ar rcsD $$@ $$^
+endef
+$(foreach l,$(LAYERS),$(eval $(call layer_lib,$(l))))
+
+$(B)/internal/base/mem.o: BANNED :=
+$(B)/tests/%.o: BANNED :=
+$(B)/%.o: %.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(BANNED) -MMD -MP -c -o $@ $<
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+# ---- unit tests: one Criterion program a layer ---------------------------------------------------
+UNIT_LAYERS := base crypto storage transport internal cmd
+below_base      := base
+below_crypto    := crypto base
+below_storage   := storage crypto base
+below_transport := transport crypto base
+below_internal  := $(LAYERS)
+below_cmd       := $(LAYERS)
+SUPPORT := $(wildcard tests/support/*.c)
+CRITERION = $(shell $(PKG_CONFIG) --libs criterion 2>/dev/null || echo -lcriterion)
+
+define unit_bin
+UNIT_$(1) := $(wildcard tests/unit/$(1)_*_test.c)
+$(B)/tests/unit_$(1): $$(call obj,$$(UNIT_$(1)) $(SUPPORT)) $$(call libs_from,$$(below_$(1))) \
+    $$(if $$(filter cmd,$(1)),$$(filter-out %/main.o,$$(call obj,$(SRC_cmd))))
+	$$(call say,LD,$$@)
+	@mkdir -p $$(@D)
+	$(Q)$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(CRITERION) $$(LIBS)
+.PHONY: unit-$(1)
+unit-$(1): $(B)/tests/unit_$(1)
+	$(Q)tests/run-unit $(VARIANT) $$<
+endef
+$(foreach l,$(UNIT_LAYERS),$(eval $(call unit_bin,$(l))))
+UNIT_PRESENT := $(foreach l,$(UNIT_LAYERS),$(if $(wildcard tests/unit/$(l)_*_test.c),unit-$(l)))
+
+unit: $(UNIT_PRESENT)
+
+integration: $(BIN)
+	$(Q)tests/run-integration $(VARIANT) $(BIN)
+
+# ---- gates ---------------------------------------------------------------------------------------
+lint: check-layers check-headers check-format check-gates
+	$(Q)tests/gates/budgets
+
+check-layers:
+	$(Q)tests/gates/layers
+
+check-format:
+	$(Q)tests/gates/format
+
+check-headers:
+	$(Q)for h in $$(git ls-files '*.h'); do \
+	  printf '#include "%s"\n' $$h | $(CC) $(ALL_CFLAGS) -Werror -fsyntax-only -x c - || exit 1; done
+
+check-gates:
+	$(Q)tests/gates/prove
+
+asan:
+	$(Q)$(MAKE) --no-print-directory VARIANT=asan unit integration
+
+tsan:
+	$(Q)$(MAKE) --no-print-directory VARIANT=tsan tsan-run
+
+coverage:
+	$(Q)tests/run-coverage
+
+test: deps
+	$(Q)tests/run-all
+
+# ---- for people ----------------------------------------------------------------------------------
+deps:
+	$(Q)packaging/deps
+
+demo: deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)bin/peervault demo
+
+bench: all
+	$(Q)tests/bench/run bin/peervault
+
+install: all
+	install -D -m 0755 bin/peervault $(DESTDIR)$(PREFIX)/bin/peervault
+
+clean:
+	rm -rf build bin
+
+help:
+	@echo 'all deps demo test unit integration asan tsan lint check-layers check-headers'
+	@echo 'coverage bench install clean; VARIANT=release|asan|tsan|coverage; V=1 shows commands'
