@@ -1,0 +1,64 @@
+/*
+ * The keyring: the cluster keys and tokens a node holds, in the vault's file "keyring", mode 0600.
+ *
+ * Text, one entry a line, so that a person can read and back it up:
+ *
+ *   peervault-keyring 1
+ *   cluster <64 hex> active|staged|read-only|retired <created, unix seconds>
+ *   dedup <16 hex kid>
+ *   token <text> <created>           at most 2, newest first
+ *
+ * Exactly one cluster key is active. A file that others may read is refused.
+ */
+#ifndef PV_CRYPTO_KEYRING_H
+#define PV_CRYPTO_KEYRING_H
+
+#include "crypto/keys.h"
+#include "crypto/token.h"
+#include "internal/base/env.h"
+#include "internal/base/fs.h"
+
+enum { PV_KEYRING_KEYS_MAX = 16, PV_KEYRING_TOKENS_MAX = 2 };
+
+enum pv_key_state { PV_KEY_ACTIVE, PV_KEY_STAGED, PV_KEY_READ_ONLY, PV_KEY_RETIRED };
+
+struct pv_keyring {
+    struct pv_keyring_key {
+        struct pv_cluster_keys keys;
+        enum pv_key_state state;
+        uint64_t created_s;
+    } keys[PV_KEYRING_KEYS_MAX];
+    size_t key_count;
+    struct pv_kid dedup_kid;
+    struct pv_keyring_token {
+        char text[PV_TOKEN_LEN_MAX + 1];
+        uint64_t created_s;
+    } tokens[PV_KEYRING_TOKENS_MAX];
+    size_t token_count;
+};
+
+void pv_keyring_init(struct pv_keyring *k); /* empty */
+void pv_keyring_wipe(struct pv_keyring *k);
+
+/* PV_E_NOT_FOUND; PV_E_CORRUPT (line, when not NULL, gets its number); PV_E_AUTH: readable by
+ * others. */
+PV_MUST enum pv_err pv_keyring_load(struct pv_keyring *out, const struct pv_fs *fs, pv_fd vault,
+                                    unsigned *line);
+/* Replaces the file atomically: temp, sync, rename, sync folder. */
+PV_MUST enum pv_err pv_keyring_save(const struct pv_keyring *k, const struct pv_fs *fs,
+                                    pv_fd vault);
+
+const struct pv_cluster_keys *pv_keyring_active(const struct pv_keyring *k); /* NULL: blind node */
+const struct pv_cluster_keys *pv_keyring_dedup(const struct pv_keyring *k);  /* NULL: blind node */
+const struct pv_cluster_keys *pv_keyring_find(const struct pv_keyring *k, const struct pv_kid *kid);
+
+/* Adds the key as active (the former active one becomes read-only). PV_E_EXISTS, PV_E_LIMIT,
+ * PV_E_INVALID (weak key: all bytes equal). */
+PV_MUST enum pv_err pv_keyring_add_cluster_key(struct pv_keyring *k,
+                                               const uint8_t key[static PV_KEY_LEN],
+                                               uint64_t created_s);
+/* Adds in front; a third drops the oldest. PV_E_INVALID: not a token, or equal to a cluster key. */
+PV_MUST enum pv_err pv_keyring_add_token(struct pv_keyring *k, const char *token,
+                                         uint64_t created_s);
+
+#endif
