@@ -10,7 +10,12 @@
 #include <string.h>
 #include <time.h>
 
+#undef alloca /* glibc makes it a macro, and the function behind it is poisoned just as well */
 #pragma GCC poison malloc calloc realloc free strdup strndup alloca
-#pragma GCC poison strcpy strcat sprintf vsprintf strtok gets gmtime localtime ctime rand srand
+#pragma GCC poison strcpy strcat sprintf vsprintf strtok gets gmtime localtime ctime
+
+/* Not poisoned, because OpenSSL's headers have parameters of that name: an error where called. */
+int rand(void) __attribute__((error("banned: use pv_env_random")));
+void srand(unsigned seed) __attribute__((error("banned: use pv_env_random")));
 
 #endif

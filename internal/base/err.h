@@ -13,23 +13,23 @@
 /* X(name, text): the text is what a person reads when no better sentence is known. */
 #define PV_ERR_LIST(X)                                                                             \
     X(OK, "ok")                                                                                    \
-    X(NOMEM, "out of memory")                        /* this request fails, the process goes on */ \
-    X(IO, "input/output error")                      /* our disk or socket; see the log */         \
-    X(NOSPACE, "storage full")                       /* disk or disk_limit; reads still work */    \
-    X(NOT_FOUND, "not found")                        /* absent, for certain */                     \
-    X(EXISTS, "already exists")                      /* and was left as it was */                  \
-    X(CORRUPT, "corrupt data")                       /* our disk's bytes fail their own check */   \
-    X(PROTOCOL, "protocol error")                    /* a peer's bytes: drop the peer */           \
-    X(AUTH, "denied")                                /* not authenticated or not allowed */        \
-    X(LIMIT, "limit reached")                        /* a stated maximum; retry later or smaller */ \
-    X(TIMEOUT, "timed out")                          /* a deadline passed */                       \
-    X(CANCELLED, "cancelled")                        /* by our own side */                         \
-    X(CLOSED, "closed")                              /* by the other side */                       \
-    X(UNSUPPORTED, "not supported by this version")  /* a newer format or message */               \
-    X(INVALID, "invalid argument")                   /* the local caller's or user's input */      \
-    X(BUSY, "in use by another process")             /* a lock is held */                          \
-    X(UNAVAILABLE, "unavailable")                    /* peers or copies out of reach for now */    \
-    X(INTERNAL, "internal error")                    /* our own mistake; a bug to report */
+    X(NOMEM, "out of memory")                       /* this request fails, the process goes on */  \
+    X(IO, "input/output error")                     /* our disk or socket; see the log */          \
+    X(NOSPACE, "storage full")                      /* disk or disk_limit; reads still work */     \
+    X(NOT_FOUND, "not found")                       /* absent, for certain */                      \
+    X(EXISTS, "already exists")                     /* and was left as it was */                   \
+    X(CORRUPT, "corrupt data")                      /* our disk's bytes fail their own check */    \
+    X(PROTOCOL, "protocol error")                   /* a peer's bytes: drop the peer */            \
+    X(AUTH, "denied")                               /* not authenticated or not allowed */         \
+    X(LIMIT, "limit reached")                       /* a stated maximum; retry later or smaller */ \
+    X(TIMEOUT, "timed out")                         /* a deadline passed */                        \
+    X(CANCELLED, "cancelled")                       /* by our own side */                          \
+    X(CLOSED, "closed")                             /* by the other side */                        \
+    X(UNSUPPORTED, "not supported by this version") /* a newer format or message */                \
+    X(INVALID, "invalid argument")                  /* the local caller's or user's input */       \
+    X(BUSY, "in use by another process")            /* a lock is held */                           \
+    X(UNAVAILABLE, "unavailable")                   /* peers or copies out of reach for now */     \
+    X(INTERNAL, "internal error")                   /* our own mistake; a bug to report */
 
 enum pv_err {
 #define X(name, text) PV_E_##name,

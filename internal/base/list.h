@@ -57,8 +57,8 @@ static inline void pv_list_remove(struct pv_list *e) /* no-op when unlinked */
 
 #define PV_LIST_ENTRY(e, type, member) PV_CONTAINER_OF(e, type, member)
 /* The body may remove e. */
-#define PV_LIST_EACH(l, e)                                                                         \
-    for (struct pv_list *e = (l)->next, *e##_next = e->next; e != (l);                             \
+#define PV_LIST_EACH(l, e)                                             \
+    for (struct pv_list *e = (l)->next, *e##_next = e->next; e != (l); \
          e = e##_next, e##_next = e->next)
 
 #endif

@@ -4,7 +4,7 @@
  *     PV_LOG(env->log, PV_LOG_WARN, PV_SUB_SESSION, "handshake refused",
  *            "peer", addr, "cause", "wrong token");
  *
- *     2026-01-31T12:00:00.123Z warn session "handshake refused" peer=127.0.0.1:4711 cause="wrong token"
+ *     2026-01-31T12:00:00.123Z warn session "handshake refused" peer=[::1]:4711 cause="wrong token"
  *
  * Keys and values are C strings in pairs; values are escaped (control bytes as \xNN) and cut at
  * 256 bytes, because peers can influence them. Numbers go through pv_log_u64. A detail is logged
@@ -21,15 +21,15 @@
 
 enum pv_log_level { PV_LOG_ERROR, PV_LOG_WARN, PV_LOG_INFO, PV_LOG_DEBUG, PV_LOG_LEVEL_COUNT };
 
-#define PV_LOG_SUBSYSTEM_LIST(X)                                                                   \
-    X(MAIN, "main")                                                                                \
-    X(CRYPTO, "crypto")                                                                            \
-    X(STORE, "store")                                                                              \
-    X(SESSION, "session")                                                                          \
-    X(TCP, "tcp")                                                                                  \
-    X(NODE, "node")                                                                                \
-    X(SYNC, "sync")                                                                                \
-    X(FILE, "file")                                                                                \
+#define PV_LOG_SUBSYSTEM_LIST(X) \
+    X(MAIN, "main")              \
+    X(CRYPTO, "crypto")          \
+    X(STORE, "store")            \
+    X(SESSION, "session")        \
+    X(TCP, "tcp")                \
+    X(NODE, "node")              \
+    X(SYNC, "sync")              \
+    X(FILE, "file")              \
     X(CONTROL, "control")
 
 enum pv_log_sub {
@@ -55,8 +55,8 @@ bool pv_log_enabled(const struct pv_log *log, enum pv_log_level level, enum pv_l
 /* NULL-terminated key, value pairs. log may be NULL. A NULL value prints as "-". */
 void pv_log_write(struct pv_log *log, enum pv_log_level level, enum pv_log_sub sub,
                   const char *event, ...) __attribute__((sentinel));
-#define PV_LOG(log, level, sub, ...)                                                               \
-    (pv_log_enabled(log, level, sub) ? pv_log_write(log, level, sub, __VA_ARGS__, (char *)NULL)    \
+#define PV_LOG(log, level, sub, ...)                                                            \
+    (pv_log_enabled(log, level, sub) ? pv_log_write(log, level, sub, __VA_ARGS__, (char *)NULL) \
                                      : (void)0)
 
 /* Decimal text of v in one of 8 thread-local slots: good for the arguments of one call. */
