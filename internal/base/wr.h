@@ -19,7 +19,7 @@ struct pv_wr {
 static inline struct pv_wr pv_wr_of(void *bytes, size_t cap)
 {
     uint8_t *p = bytes;
-    return (struct pv_wr){p, p, p + cap, false};
+    return (struct pv_wr){p, p, cap == 0 ? p : p + cap, false};
 }
 
 static inline size_t pv_wr_len(const struct pv_wr *w)
