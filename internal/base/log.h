@@ -6,10 +6,12 @@
  *
  *     2026-01-31T12:00:00.123Z warn session "handshake refused" peer=[::1]:4711 cause="wrong token"
  *
- * Keys and values are C strings in pairs; values are escaped (control bytes as \xNN) and cut at
- * 256 bytes, because peers can influence them. Numbers go through pv_log_u64. A detail is logged
- * once, where it is detected. No secret, no user file name and no file key is ever logged.
- * Thread-safe; a line is written by one write(2) and never blocks on anything but the descriptor.
+ * Keys and values are C strings in pairs. Values are cut at 256 bytes ("..." follows) and escaped,
+ * because peers can influence them: whatever is not printable ASCII is \xNN, in JSON \u00NN. A line
+ * has at most 4096 bytes; pairs beyond are left out and it ends with cut=yes. Numbers go through
+ * pv_log_u64. A detail is logged once, where it is detected. No secret, no user file name and no
+ * file key is ever logged. Thread-safe; a line is written by one write(2) and never blocks on
+ * anything but the descriptor.
  */
 #ifndef PV_BASE_LOG_H
 #define PV_BASE_LOG_H
@@ -41,12 +43,15 @@ enum pv_log_sub {
 
 struct pv_log;
 
-/* The sink gets one whole line with its newline. fd sinks: pv_log_new_fd. */
+/* The sink gets one whole line with its newline, from any thread. fd sinks: pv_log_new_fd. */
 typedef void (*pv_log_sink)(void *ctx, const char *line, size_t len);
 
 PV_MUST enum pv_err pv_log_new(struct pv_log **out, pv_log_sink sink, void *ctx, bool json);
 PV_MUST enum pv_err pv_log_new_fd(struct pv_log **out, int fd, bool json); /* fd is borrowed */
 void pv_log_free(struct pv_log *log);
+
+/* Takes the time of lines from elsewhere than the system's clock (simulator, tests). Before use. */
+void pv_log_set_clock(struct pv_log *log, uint64_t (*wall_ms)(void *ctx), void *ctx);
 
 /* "info" or "info,session=debug,store=error". PV_E_INVALID names nothing; the caller says it. */
 PV_MUST enum pv_err pv_log_set_levels(struct pv_log *log, const char *spec);
