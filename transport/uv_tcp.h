@@ -1,0 +1,69 @@
+/*
+ * The only TCP code: listens, dials with jittered back-off, moves bytes between sockets and session
+ * engines, keeps their deadlines. It holds no policy: peers are accepted or closed by the handler.
+ *
+ * Links are numbered (never reused) so that a late answer cannot reach the wrong connection. All
+ * callbacks come from the loop, never from inside the call that caused them. Everything belongs to
+ * the loop thread. Half-open connections are capped; above the cap a new one is closed at once.
+ */
+#ifndef PV_TRANSPORT_UV_TCP_H
+#define PV_TRANSPORT_UV_TCP_H
+
+#include "transport/session.h"
+#include <uv.h>
+
+typedef uint32_t pv_link; /* 0 is no link */
+
+struct pv_tcp_handler {
+    void *ctx;
+    void (*up)(void *ctx, pv_link link, const struct pv_session_peer *peer, const char *address);
+    void (*message)(void *ctx, pv_link link, uint8_t type, const uint8_t *body, size_t len);
+    void (*data)(void *ctx, pv_link link, uint32_t stream, uint8_t flags, const uint8_t *bytes,
+                 size_t len);
+    void (*writable)(void *ctx, pv_link link); /* fell below the mark after having been above */
+    void (*pong)(void *ctx, pv_link link, uint64_t rtt_ms);
+    /* Only after up. goodbye: what the peer said; 0 = connection lost. */
+    void (*down)(void *ctx, pv_link link, enum pv_err err, uint8_t goodbye);
+};
+
+struct pv_tcp;
+PV_MUST enum pv_err pv_tcp_new(struct pv_tcp **out, uv_loop_t *loop,
+                               const struct pv_session_context *ctx,
+                               const struct pv_tcp_handler *handler);
+/* Closes everything (GOODBYE shutdown to peers, up to 2 s to send it); closed runs once, last. */
+void pv_tcp_close(struct pv_tcp *t, void (*closed)(void *arg), void *arg);
+void pv_tcp_free(struct pv_tcp *t); /* after closed */
+
+/* "127.0.0.1:3000", "[::1]:3000", "host:port". PV_E_INVALID: not of that form (text says why). */
+PV_MUST enum pv_err pv_tcp_address_check(const char *address);
+/* Port 0 picks a free one; pv_tcp_listening tells it. PV_E_BUSY: address in use; PV_E_AUTH. */
+PV_MUST enum pv_err pv_tcp_listen(struct pv_tcp *t, const char *address);
+const char *pv_tcp_listening(const struct pv_tcp *t); /* "addr:port", NULL when not listening */
+
+/*
+ * Keeps a connection to this address: dials, and dials again with back-off whenever it is down.
+ * An address that turns out to be ourselves is dropped. While the node behind the address is
+ * connected by another link, it is not dialled.
+ */
+PV_MUST enum pv_err pv_tcp_add_peer(struct pv_tcp *t, const char *address);
+
+struct pv_tcp_peer_status { /* of each added address, for `peers` and `status` */
+    const char *address;
+    bool connected;
+    const struct pv_id *node_id; /* last seen there; NULL never */
+    const char *last_error;      /* text of the last refusal or failure; NULL none */
+    uint64_t next_dial_ms;       /* mono; 0 when not waiting */
+};
+size_t pv_tcp_peer_count(const struct pv_tcp *t);
+void pv_tcp_peer_status(const struct pv_tcp *t, size_t index, struct pv_tcp_peer_status *out);
+
+/* PV_E_CLOSED when the link is gone; PV_E_LIMIT when its queue was full (it is closed then). */
+PV_MUST enum pv_err pv_tcp_send(struct pv_tcp *t, pv_link link, const uint8_t *payload, size_t len);
+PV_MUST enum pv_err pv_tcp_send_data(struct pv_tcp *t, pv_link link, uint32_t stream, uint8_t flags,
+                                     const uint8_t *data, size_t len);
+PV_MUST enum pv_err pv_tcp_ping(struct pv_tcp *t, pv_link link);
+bool pv_tcp_writable(const struct pv_tcp *t, pv_link link);
+void pv_tcp_pause(struct pv_tcp *t, pv_link link, bool paused); /* stop reading: back-pressure */
+void pv_tcp_drop(struct pv_tcp *t, pv_link link, uint8_t goodbye);
+
+#endif
