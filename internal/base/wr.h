@@ -1,6 +1,8 @@
 /*
  * Bounds-checked writer into a buffer of fixed size; the twin of rd.h. Sticky error: a write that
  * does not fit writes nothing and sets bad, and pv_wr_end reports PV_E_LIMIT once. Big-endian.
+ * The functions test bad, not the pointer: gcc 12 otherwise follows a NULL buffer through two
+ * writes and warns about a store to address 4.
  */
 #ifndef PV_BASE_WR_H
 #define PV_BASE_WR_H
@@ -42,21 +44,21 @@ static inline uint8_t *pv_wr_room(struct pv_wr *w, size_t len)
 static inline void pv_wr_bytes(struct pv_wr *w, const void *src, size_t len)
 {
     uint8_t *p = pv_wr_room(w, len);
-    if (p != NULL && len > 0)
+    if (!w->bad && len > 0)
         memcpy(p, src, len);
 }
 
 static inline void pv_wr_zero(struct pv_wr *w, size_t len)
 {
     uint8_t *p = pv_wr_room(w, len);
-    if (p != NULL && len > 0)
+    if (!w->bad && len > 0)
         memset(p, 0, len);
 }
 
 static inline void pv_wr_uint(struct pv_wr *w, uint64_t v, size_t width)
 {
     uint8_t *p = pv_wr_room(w, width);
-    for (size_t i = width; p != NULL && i-- > 0; v >>= 8)
+    for (size_t i = width; !w->bad && i-- > 0; v >>= 8)
         p[i] = (uint8_t)v;
 }
 
