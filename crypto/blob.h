@@ -31,6 +31,11 @@ enum {
 
 enum pv_blob_kind { PV_BLOB_CHUNK = 1, PV_BLOB_NODE = 2 };
 
+/*
+ * The padding of blobs and records: E = floor(log2 len), S = floor(log2 E) + 1, len rounded up to a
+ * multiple of 2^(E - S). At most 1/16 is added from 256 bytes on. padme(padme(x)) = padme(x).
+ */
+size_t pv_padme(size_t len);                   /* len >= 2 */
 size_t pv_blob_padded_len(size_t payload_len); /* n; payload_len in 1..PV_BLOB_PAYLOAD_MAX */
 static inline size_t pv_blob_len(size_t payload_len)
 {
@@ -48,18 +53,21 @@ struct pv_blob_sealed {
  * pv_blob_len(payload_len); it must be private to the caller (the same bytes are hashed and
  * sealed). Afterwards buf[0..out->blob_len) is the blob.
  * random_dk: 32 fresh random bytes for a private file (epoch must be 0), else NULL for convergent.
- * PV_E_INVALID: payload_len out of range.
+ * PV_E_INVALID: payload_len or kind out of range, an epoch with a random key. PV_E_NOMEM. out->dk
+ * is a secret: wipe it when the entry is written.
  */
 PV_MUST enum pv_err pv_blob_seal(struct pv_blob_sealed *out, const struct pv_cluster_keys *keys,
                                  uint64_t epoch, enum pv_blob_kind kind, uint8_t *buf,
                                  size_t payload_len, const uint8_t *random_dk);
 
-/* What anyone can check of received bytes: length, header, SHA-256 = id. PV_E_CORRUPT. */
+/* What anyone can check of received bytes: length, header, a length that the padding can give,
+ * SHA-256 = id. PV_E_CORRUPT. */
 PV_MUST enum pv_err pv_blob_check(const uint8_t *blob, size_t blob_len, const struct pv_id *id);
 
 /*
  * Opens in place with the data key from the parent entry; *payload points into blob, which is
- * wiped on failure. Checks tag, canonical padding, kind and payload length. PV_E_CORRUPT.
+ * wiped on failure. Checks tag, canonical padding, kind and payload length. PV_E_CORRUPT;
+ * PV_E_UNSUPPORTED for a codec that this version lacks; PV_E_NOMEM.
  * The id is not recomputed: (id, DK) from the parent and the tag fix the plaintext.
  */
 PV_MUST enum pv_err pv_blob_open(uint8_t *blob, size_t blob_len,

@@ -22,9 +22,19 @@ struct pv_token_keys {
 void pv_token_generate(char out[static PV_TOKEN_TEXT_LEN + 1], const struct pv_env *env);
 
 /*
- * PV_E_INVALID: empty, longer than PV_TOKEN_LEN_MAX, or "pvt1-" with a wrong checksum.
- * *weak is set for a passphrase under 20 characters: the caller warns.
+ * Whether token can be one, without the cost of scrypt. PV_E_INVALID: empty, longer than
+ * PV_TOKEN_LEN_MAX, or "pvt1-" (in either case) with a wrong checksum. *weak is set for a
+ * passphrase under 20 bytes: the caller warns.
  */
+PV_MUST enum pv_err pv_token_check(const char *token, bool *weak);
+
+/* The keys of a token. As pv_token_check, and PV_E_NOMEM. Wipe with pv_wipe(out, sizeof *out). */
 PV_MUST enum pv_err pv_token_derive(struct pv_token_keys *out, const char *token, bool *weak);
+
+/*
+ * Whether token spells key, as 64 hex digits or in the random form. Such a token is refused: it
+ * would put the secret that protects content wherever the weaker secret goes.
+ */
+bool pv_token_is_key(const char *token, const uint8_t key[static PV_KEY_LEN]);
 
 #endif

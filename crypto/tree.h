@@ -25,7 +25,9 @@ struct pv_entry {
 };
 
 void pv_entry_encode(uint8_t out[static PV_ENTRY_LEN], const struct pv_entry *e);
-/* PV_E_CORRUPT: unknown kind, non-zero reserved bytes, a chunk of length 0 or over the maximum. */
+/* The rules of one entry: a known kind, length not 0, a chunk's length at most its maximum. */
+bool pv_entry_valid(const struct pv_entry *e);
+/* PV_E_CORRUPT: unknown kind, non-zero reserved bytes, length 0, a chunk over the maximum. */
 PV_MUST enum pv_err pv_entry_decode(struct pv_entry *out, const uint8_t in[static PV_ENTRY_LEN]);
 
 /*
