@@ -1,0 +1,91 @@
+/*
+ * The writing side of the store: commits, and the one thread that makes them durable.
+ *
+ * A commit is a list of operations that becomes durable as a whole or not at all. The committer
+ * takes what arrived while it was busy as its next batch (<= 64 blobs or 32 MiB): write temporary
+ * files, start write-back, sync, rename into place, sync each folder once, one database
+ * transaction for the whole batch, and only then the done callbacks: data -> index -> ack.
+ *
+ * A failed sync, and any write error of vault.db other than a full disk, ends the process with exit
+ * code 70 and one line on the log: the kernel has marked the pages clean, so nothing may be
+ * retried. A full disk fails the commits concerned with PV_E_NOSPACE and leaves nothing behind.
+ */
+#ifndef PV_STORAGE_COMMIT_H
+#define PV_STORAGE_COMMIT_H
+
+#include "storage/store.h"
+
+enum pv_commit_type {
+    PV_COMMIT_BLOB,    /* a verified blob; present already: its lease is renewed */
+    PV_COMMIT_RECORD,  /* a verified record; applied only if it wins its register */
+    PV_COMMIT_PUBLISH, /* a record is no longer pending (if it still is the current one) */
+    PV_COMMIT_HELD,    /* a member holds, or no longer holds, these blobs */
+    PV_COMMIT_LEASE,   /* renew the leases of these blobs; NOT_FOUND if one is not here */
+    PV_COMMIT_META,
+    PV_COMMIT_UNKNOWN, /* delete these files if there still is no row for them */
+};
+
+struct pv_commit_op {
+    enum pv_commit_type type;
+    bool applied; /* out: BLOB: was new or replaced; RECORD: won; PUBLISH: was pending */
+    union {
+        struct {
+            struct pv_id id;
+            uint8_t kind;
+            bool replace;    /* the stored bytes are bad: move them to quarantine/ first */
+            bool has_holder; /* who gave it to us holds it too */
+            struct pv_id holder;
+            const uint8_t *bytes; /* borrowed until done */
+            size_t len;
+        } blob;
+        struct {
+            const uint8_t *env; /* borrowed until done */
+            size_t len;
+            bool pending;
+            bool has_link; /* a live name record: the file it points to */
+            struct pv_id link_file_rid;
+            bool has_prefix; /* a live file record: pv_key_prefix_tag of its key */
+            uint64_t prefix_tag;
+        } record;
+        struct {
+            struct pv_id rid, hash;
+        } publish;
+        struct {
+            struct pv_id node_id;
+            const struct pv_id *ids; /* borrowed until done; unknown ids are passed over */
+            size_t count;
+            bool held;
+            bool all; /* every blob instead of ids (with held = false: the node lost its store) */
+        } held;
+        struct {
+            const struct pv_id *ids; /* borrowed until done */
+            size_t count;
+        } lease, unknown;
+        struct {
+            const char *key; /* borrowed until done */
+            const void *value;
+            size_t len;
+        } meta;
+    } u;
+};
+
+struct pv_commit {
+    struct pv_commit_op *ops; /* borrowed until done */
+    size_t count;
+    void (*done)(struct pv_commit *c); /* on the committer's thread; must not block */
+    void *ctx;
+    enum pv_err err;        /* out: one for the whole commit */
+    struct pv_commit *next; /* private */
+};
+
+/* Runs one batch in the calling thread: the committer's work, and what a simulator calls. */
+void pv_commit_batch(struct pv_store *s, struct pv_commit *first);
+
+struct pv_committer;
+PV_MUST enum pv_err pv_committer_start(struct pv_committer **out, struct pv_store *s);
+/* Any thread. done always runs. After stop began: done with PV_E_CANCELLED, from here. */
+void pv_committer_submit(struct pv_committer *c, struct pv_commit *commit);
+/* Finishes what was submitted, checkpoints, ends the thread, frees. */
+void pv_committer_stop(struct pv_committer *c);
+
+#endif

@@ -1,0 +1,144 @@
+/*
+ * The store: blobs and records of one vault. This header is the reading side and the life of the
+ * store; everything that changes it goes through commit.h.
+ *
+ * Presence is decided by vault.db, never by a file. A blob of PV_BLOB_FILE_MIN bytes or more is a
+ * file, a smaller one a row. Records are rows. Reads see only what is committed, that is: durable.
+ *
+ * open -> reads from any thread, commits by one thread -> close. All reads block on the vault's
+ * disk and on nothing else; each takes one of PV_STORE_READERS database connections for its
+ * duration, so no statement outlives a call. Call them from pool jobs, never from the loop. Errors
+ * of every read: IO, NOMEM, CORRUPT (vault.db fails its own checksums), and those named.
+ */
+#ifndef PV_STORAGE_STORE_H
+#define PV_STORAGE_STORE_H
+
+#include "crypto/record.h"
+#include "internal/base/limits.h"
+#include "storage/vault.h"
+
+enum { PV_STORE_READERS = 4, PV_STORE_SCHEMA = 1, PV_STORE_BUCKETS = 4096, PV_HOLDERS_MAX = 64 };
+
+struct pv_store_config {
+    struct pv_vault *vault; /* locked; borrowed, outlives the store */
+    const struct pv_env *env;
+    size_t cache_bytes;  /* for all database connections together */
+    uint64_t disk_limit; /* bytes of blobs; 0 = none */
+    uint64_t
+        reserve_bytes; /* refuse blobs below so much free space; UINT64_MAX = min(5 %, 1 GiB) */
+};
+
+struct pv_store;
+/*
+ * Creates vault.db when there is none, empties tmp/, counts the opening. PV_E_UNSUPPORTED: the
+ * vault was written by a later version (nothing is changed).
+ */
+PV_MUST enum pv_err pv_store_open(struct pv_store **out, const struct pv_store_config *config);
+void pv_store_close(struct pv_store *s);
+
+struct pv_store_origin { /* what HELLO says of a store */
+    uint8_t uuid[16];
+    uint64_t open_count;
+};
+struct pv_store_origin pv_store_origin(const struct pv_store *s);
+
+/* Time that leases and graces count: monotonic while open, a gap between runs adds <= 24 h. */
+uint64_t pv_store_time_ms(struct pv_store *s);
+pv_hlc pv_store_hlc(struct pv_store *s); /* highest clock of any record committed */
+
+/* ---- blobs ---- */
+
+struct pv_blob_info {
+    uint64_t seq; /* order of arrival, never reused */
+    struct pv_id id;
+    uint8_t kind;  /* enum pv_blob_kind, 0 unknown */
+    uint32_t size; /* bytes */
+    uint64_t held; /* one bit a holder: members that said STORED (pv_store_holder) */
+};
+
+PV_MUST enum pv_err pv_store_blob(struct pv_store *s, const struct pv_id *id,
+                                  struct pv_blob_info *out); /* NOT_FOUND */
+/* have[i] says whether ids[i] is here. One call, one transaction. */
+PV_MUST enum pv_err pv_store_have(struct pv_store *s, const struct pv_id *ids, size_t count,
+                                  bool *have);
+/*
+ * Bytes offset .. offset + len of a blob, fewer at its end; *size is the whole blob's length.
+ * Not verified: whoever has the data key opens it, whoever has not checks the SHA-256.
+ * NOT_FOUND: no row. CORRUPT: the row is there, the file is missing or has another length.
+ */
+PV_MUST enum pv_err pv_store_read(struct pv_store *s, const struct pv_id *id, uint32_t offset,
+                                  uint8_t *dst, size_t len, size_t *got, uint32_t *size);
+/*
+ * Blobs in order of arrival from seq `from` on whose held bit `bit` is clear, at most max;
+ * *next = where to continue, *end = nothing came after. Looks at <= PV_SCAN_ROWS_MAX rows.
+ */
+PV_MUST enum pv_err pv_store_unheld(struct pv_store *s, unsigned bit, uint64_t from,
+                                    struct pv_blob_info *out, size_t max, size_t *count,
+                                    uint64_t *next, bool *end);
+
+/* The bit of a node in `held`. NOT_FOUND: it never got one (a PV_COMMIT_HELD op gives it). */
+PV_MUST enum pv_err pv_store_holder(struct pv_store *s, const struct pv_id *node_id, unsigned *bit);
+
+/* ---- records ---- */
+
+/* env has room for PV_RECORD_LEN_MAX. NOT_FOUND. */
+PV_MUST enum pv_err pv_store_record(struct pv_store *s, const struct pv_id *rid, uint8_t *env,
+                                    size_t *len, bool *pending);
+PV_MUST enum pv_err pv_store_record_by_hash(struct pv_store *s, const struct pv_id *hash,
+                                            uint8_t *env, size_t *len);
+
+/* each gets one envelope; return false to stop. Runs inside the read: it must not block. */
+typedef bool (*pv_store_record_fn)(void *arg, const uint8_t *env, size_t len, bool pending);
+/*
+ * Records of one type (0: all) with rid > *after, in order of rid, at most max (<=
+ * PV_SCAN_ROWS_MAX); *after is moved to the last one given, *end when nothing came after.
+ */
+PV_MUST enum pv_err pv_store_records(struct pv_store *s, uint8_t type, struct pv_id *after,
+                                     size_t max, pv_store_record_fn each, void *arg, bool *end);
+/* rids of pending records in the order they were written, at most max. */
+PV_MUST enum pv_err pv_store_pending(struct pv_store *s, struct pv_id *rids, size_t max,
+                                     size_t *count);
+/* Live names of a file: rids of the name records that point to it, at most max. */
+PV_MUST enum pv_err pv_store_names_of(struct pv_store *s, const struct pv_id *file_rid,
+                                      struct pv_id *rids, size_t max, size_t *count);
+/* Files whose key begins with the 4 bytes behind this tag (pv_key_prefix_tag), at most max. */
+PV_MUST enum pv_err pv_store_by_prefix(struct pv_store *s, uint64_t tag, struct pv_id *rids,
+                                       size_t max, size_t *count);
+
+/* ---- digest: records that are neither pending nor history ---- */
+
+struct pv_store_bucket {
+    uint32_t count;
+    uint8_t sum[16]; /* sum mod 2^128 of the first 16 bytes of each hash, big-endian */
+};
+/* A copy of all 4 096 buckets as of the last commit; cheap, from memory. Any thread. */
+void pv_store_digest(struct pv_store *s, struct pv_store_bucket out[static PV_STORE_BUCKETS]);
+/* Hashes in a bucket greater than *after (NULL: from the start), ascending, at most max. */
+PV_MUST enum pv_err pv_store_bucket_hashes(struct pv_store *s, unsigned bucket,
+                                           const struct pv_id *after, struct pv_id *hashes,
+                                           size_t max, size_t *count, bool *end);
+
+/* ---- the rest ---- */
+
+/* NOT_FOUND. value_len is room in, length out. */
+PV_MUST enum pv_err pv_store_meta(struct pv_store *s, const char *key, void *value,
+                                  size_t *value_len);
+
+struct pv_store_counts {
+    uint64_t blobs, blob_bytes; /* bytes as stored, files and rows */
+    uint64_t files, names, records, pending;
+    uint64_t disk_free_bytes;
+    uint64_t unknown_files; /* blob files without a row, found by pv_store_find_unknown */
+};
+PV_MUST enum pv_err pv_store_counts(struct pv_store *s, struct pv_store_counts *out);
+
+/*
+ * Looks for blob files that vault.db does not know, one of the 256 folders a call (*folder 0..255,
+ * counted up). Up to 64 in all is what a crash leaves: after the last folder they are in ids, to be
+ * deleted by a PV_COMMIT_UNKNOWN op. More means that vault.db is old or lost commits: nothing is
+ * deleted, and counts say so.
+ */
+PV_MUST enum pv_err pv_store_find_unknown(struct pv_store *s, unsigned *folder, struct pv_id *ids,
+                                          size_t max, size_t *count);
+
+#endif
