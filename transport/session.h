@@ -21,6 +21,8 @@
 #include "transport/handshake.h"
 #include "transport/msg.h"
 
+typedef uint32_t pv_link; /* the number of a connection, never reused; 0 is none */
+
 /* Shared by all sessions of a node; borrowed. */
 struct pv_session_context {
     struct pv_handshake_context handshake;

@@ -12,8 +12,6 @@
 #include "transport/session.h"
 #include <uv.h>
 
-typedef uint32_t pv_link; /* 0 is no link */
-
 struct pv_tcp_handler {
     void *ctx;
     void (*up)(void *ctx, pv_link link, const struct pv_session_peer *peer, const char *address);

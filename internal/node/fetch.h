@@ -1,0 +1,33 @@
+/*
+ * Fetching blobs that somebody wants now: GET to every connected member, FETCH from those that
+ * answered FOUND, several at once, the least busy one first.
+ *
+ * A transfer without bytes for PV_BLOB_SILENCE_MS is cancelled and continued from the next holder
+ * at the offset reached; the SHA-256 of the whole decides, and a mismatch starts over at offset 0
+ * with another holder. What was fetched is verified, delivered, and kept (committed) as an extra
+ * copy; a full disk does not fail the fetch. The requester has reserved the memory.
+ */
+#ifndef PV_NODE_FETCH_H
+#define PV_NODE_FETCH_H
+
+#include "internal/node/node.h"
+
+struct pv_fetch { /* embedded in the requester */
+    struct pv_id id;
+    uint32_t size; /* bytes of the blob, known from its tree entry */
+    uint8_t kind;
+    bool replace; /* our own copy is bad */
+    /*
+     * Once, from the loop. OK: bytes (size of them) now belong to the callee (pv_free).
+     * NOT_FOUND: every active member answered that it has not got it. UNAVAILABLE: some member
+     * could not be asked. NOMEM. bytes is NULL on errors.
+     */
+    void (*done)(struct pv_fetch *f, enum pv_err err, uint8_t *bytes);
+    void *ctx;
+    void *private_state;
+};
+
+void pv_fetch_start(struct pv_node *n, struct pv_fetch *f);
+void pv_fetch_cancel(struct pv_node *n, struct pv_fetch *f); /* done will not run */
+
+#endif

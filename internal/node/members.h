@@ -1,0 +1,38 @@
+/*
+ * Members: the member records (type 3) of the cluster, in memory, and who of them is connected.
+ *
+ * Open mode: a peer that proved the cluster key in HELLO and has no member record yet is admitted
+ * by a record of ours with generation 0. A peer that claims to be keyed without the proof is sent
+ * away with GOODBYE "other cluster key"; one whose record says expelled, with "membership". Our own
+ * record is written when the vault is made (pv_members_found_record).
+ * A peer that returns with another store, or with an older count of openings, has its held bits
+ * cleared, so that everything is offered to it again.
+ */
+#ifndef PV_NODE_MEMBERS_H
+#define PV_NODE_MEMBERS_H
+
+#include "crypto/body.h"
+#include "internal/node/node.h"
+
+struct pv_member {
+    struct pv_id node_id;
+    struct pv_member_body body;
+    pv_hlc hlc;
+    struct pv_id hash; /* of the winning envelope */
+    pv_link link;      /* 0: no session */
+};
+
+/* Seals our own first member record: keyed, weight 1, generation 0. env: PV_RECORD_LEN_MAX. */
+PV_MUST enum pv_err pv_members_found_record(uint8_t *env, size_t *len,
+                                            const struct pv_identity *identity, pv_hlc hlc,
+                                            const struct pv_env *pvenv);
+
+size_t pv_members_active(const struct pv_node *n); /* not expelled, not stale; with ourselves */
+/* Active members but ourselves without a session in which the digests agreed. */
+size_t pv_members_unheard(const struct pv_node *n);
+const struct pv_member *pv_members_find(const struct pv_node *n, const struct pv_id *node_id);
+size_t pv_members_list(const struct pv_node *n, const struct pv_member **out, size_t max);
+/* Whether an author may write records of types 1 and 2 (and 3): an active keyed member. */
+bool pv_members_may_write(const struct pv_node *n, const uint8_t author[static PV_PUB_LEN]);
+
+#endif

@@ -1,0 +1,41 @@
+/*
+ * Publishing: when a record written here may leave, and when its writer may be told so.
+ *
+ * A file record leaves its node only after every blob it reaches has min(2, active members) durable
+ * copies, and stays pending until another member (if there is any) answered STORED for it. Name
+ * records written with a file leave with it. Pending records are checked oldest first, whenever a
+ * STORED was committed; each check walks the tree on from the first blob that had too few copies,
+ * so that its cost is a few lookups.
+ *
+ * `copies` of a file = the smaller of: copies of its least copied blob; members that stored its
+ * record, and ourselves. For an inline file: of the record alone.
+ */
+#ifndef PV_NODE_PUBLISH_H
+#define PV_NODE_PUBLISH_H
+
+#include "internal/node/node.h"
+
+/* Somebody who waits for copies of a file. Embedded; progress may be called several times. */
+struct pv_copies_wait {
+    struct pv_id file_rid;
+    struct pv_id record_hash;
+    unsigned want;
+    /* copies grew, or reached want (then the waiter has been removed). From the loop. */
+    void (*progress)(struct pv_copies_wait *wait, unsigned copies);
+    void *ctx;
+    struct pv_list link; /* private */
+};
+
+/*
+ * A file record (and at most one name record) has been committed as pending by us. Copies what it
+ * needs. root: NULL for an inline file.
+ */
+void pv_publish_file(struct pv_node *n, const struct pv_id *file_rid, const struct pv_id *file_hash,
+                     const struct pv_id *name_rid);
+/* Records with no blobs behind them (tombstones, member records): committed, not pending. */
+void pv_publish_now(struct pv_node *n, const uint8_t *env, size_t len);
+
+void pv_publish_wait(struct pv_node *n, struct pv_copies_wait *wait);
+void pv_publish_wait_cancel(struct pv_copies_wait *wait); /* no-op when not waiting */
+
+#endif
