@@ -9,8 +9,9 @@
  *   subject: the name, or the 32 bytes of the file's SHA-256
  *
  * Encoders sign; decoders verify the inner signature when asked to (merge and re-seal do; listing
- * does not, because the envelope was verified on arrival). All decoders demand zeros after the
- * last field (the padding). Tables: storage/format.md. Strings are borrowed from the input.
+ * does not, because the envelope was verified on arrival). Sealed bodies may have zeros after the
+ * last field (the padding), clear ones end there. Tables: storage/format.md. Strings are borrowed
+ * from the input. author.flags is the envelope's flags word: PV_RECORD_TOMBSTONE or 0.
  */
 #ifndef PV_CRYPTO_BODY_H
 #define PV_CRYPTO_BODY_H
@@ -90,7 +91,8 @@ PV_MUST enum pv_err pv_member_body_encode(uint8_t *dst, size_t *len,
 PV_MUST enum pv_err pv_address_body_encode(uint8_t *dst, size_t *len,
                                            const struct pv_address_body *body);
 
-/* PV_E_CORRUPT: anything malformed. verify: also the inner signature, PV_E_AUTH. */
+/* PV_E_CORRUPT: anything malformed. PV_E_UNSUPPORTED: a body version, or a kind of name, that this
+ * version does not know. verify: also the inner signature, PV_E_AUTH. */
 PV_MUST enum pv_err pv_file_body_decode(struct pv_file_body *out, const uint8_t *src, size_t len,
                                         bool verify);
 PV_MUST enum pv_err pv_name_body_decode(struct pv_name_body *out, const uint8_t *src, size_t len,

@@ -29,12 +29,13 @@ void pv_identity_wipe(struct pv_identity *id);
 
 /*
  * People's form of a node id: base32 of the id in 13 groups of 4 digits plus one check digit,
- * joined by '-'. The check digit of a group at position g is the base32 digit of
- * (sum of (i + 1 + g) * value_i) mod 31 over its digits. NUL included in the length.
+ * joined by '-'. The check digit of group g is g + a^4 d0 + a^3 d1 + a^2 d2 + a d3 in GF(32) (see
+ * identity.c and storage/format.md): every changed digit and every exchange of two digits within
+ * one group is found, and so are groups out of order. NUL included in the length.
  */
 enum { PV_NODE_TEXT_LEN = 13 * 6 };
 void pv_node_id_format(char out[static PV_NODE_TEXT_LEN], const struct pv_id *node_id);
-/* Accepts that form, and 64 hex digits. PV_E_INVALID. */
+/* Accepts that form, and 64 hex digits, in either case. PV_E_INVALID. */
 PV_MUST enum pv_err pv_node_id_parse(struct pv_id *out, const char *text);
 
 #endif

@@ -43,7 +43,8 @@ static inline uint64_t pv_hlc_ms(pv_hlc h)
 {
     return h >> 16;
 }
-/* The clock of the next write: max(now, last) with the counter; overflow carries into the ms. */
+/* The clock of the next write: now, or last + 1 where that is later. last: the highest HLC seen or
+ * written. A full counter carries into the milliseconds. */
 pv_hlc pv_hlc_next(pv_hlc last, uint64_t wall_ms);
 
 struct pv_record { /* the clear part of an envelope; view is what was parsed */
@@ -59,13 +60,16 @@ struct pv_record { /* the clear part of an envelope; view is what was parsed */
     size_t body_len;
 };
 
-/* Structure only, no signature: lengths, magic, suite, flags fit the type. PV_E_PROTOCOL. */
+/* Structure only, no signature: lengths, magic, suite, flags fit the type, reserved bytes are zero.
+ * PV_E_PROTOCOL. */
 PV_MUST enum pv_err pv_record_parse(struct pv_record *out, const uint8_t *env, size_t len);
-/* parse and the signature (about 0.1 ms). PV_E_PROTOCOL, PV_E_AUTH. */
+/* parse and the signature (about 0.1 ms). PV_E_PROTOCOL, PV_E_AUTH, PV_E_NOMEM. */
 PV_MUST enum pv_err pv_record_verify(struct pv_record *out, const uint8_t *env, size_t len);
 
 /* The order of one register: (HLC, tombstone before live, hash); > 0 when a wins over b.
- * Member records order by (generation, expelled before admitted, HLC, hash). */
+ * Member records order by (generation, expelled before admitted, HLC, hash). Of two types, which
+ * honest writers never put under one rid, the lower wins: a type that many may write cannot
+ * displace one that few may. */
 int pv_record_cmp(const struct pv_record *a, const struct pv_record *b);
 
 struct pv_record_draft {
@@ -79,7 +83,9 @@ struct pv_record_draft {
 };
 /*
  * Seals (or, with PV_RECORD_CLEAR, copies) the body and signs. env has room for PV_RECORD_LEN_MAX.
- * keys may be NULL for clear records. salt: 32 fresh random bytes.
+ * keys may be NULL for clear records. salt: 32 fresh random bytes. draft->body is not within env.
+ * PV_E_INVALID: flags that do not fit the type, a body over the maximum, an epoch before 2020 of a
+ * sealed record or any epoch of a clear one. PV_E_NOMEM.
  */
 PV_MUST enum pv_err pv_record_seal(uint8_t *env, size_t *env_len,
                                    const struct pv_record_draft *draft,
@@ -88,8 +94,9 @@ PV_MUST enum pv_err pv_record_seal(uint8_t *env, size_t *env_len,
                                    const uint8_t salt[static 32]);
 /*
  * Opens a sealed body into dst (room for rec->body_len), padding included: body decoders read what
- * they need and require zeros after it. PV_E_UNSUPPORTED: kid is not keys->kid. PV_E_CORRUPT:
- * commitment or tag. PV_E_INVALID: implausible epoch (checked by the caller's clock beforehand).
+ * they need and require zeros after it. rec was parsed from env. PV_E_UNSUPPORTED: kid is not
+ * keys->kid. PV_E_CORRUPT: commitment or tag. PV_E_INVALID: a clear record, or an epoch before 2020
+ * (the caller has compared it with its clock: pv_epoch_plausible). PV_E_NOMEM.
  */
 PV_MUST enum pv_err pv_record_open(uint8_t *dst, const uint8_t *env, size_t env_len,
                                    const struct pv_record *rec, const struct pv_cluster_keys *keys);
