@@ -1,14 +1,15 @@
 /*
- * The keyring: the cluster keys and tokens a node holds, in the vault's file "keyring", mode 0600.
+ * The cluster keys and tokens a node holds, in the vault's file "keyring", mode 0600.
  *
  * Text, one entry a line, so that a person can read and back it up:
  *
  *   peervault-keyring 1
- *   cluster <64 hex> active|staged|read-only|retired <created, unix seconds>
+ *   cluster <16 hex kid> <64 hex> active|staged|read-only|retired <created, unix seconds>
  *   dedup <16 hex kid>
  *   token <text> <created>           at most 2, newest first
  *
- * Exactly one cluster key is active. A file that others may read is refused.
+ * Exactly one cluster key is active, unless there is none (a blind node). A retired key is kept
+ * for the person who may need it and opens nothing. A file that others may read is refused.
  */
 #ifndef PV_CRYPTO_KEYRING_H
 #define PV_CRYPTO_KEYRING_H
@@ -40,25 +41,46 @@ struct pv_keyring {
 void pv_keyring_init(struct pv_keyring *k); /* empty */
 void pv_keyring_wipe(struct pv_keyring *k);
 
-/* PV_E_NOT_FOUND; PV_E_CORRUPT (line, when not NULL, gets its number); PV_E_AUTH: readable by
- * others. */
+/* PV_E_NOT_FOUND; PV_E_CORRUPT (line, when not NULL, gets its number, or 0 for the file as such);
+ * PV_E_AUTH: readable by others; PV_E_NOMEM; PV_E_IO. */
 PV_MUST enum pv_err pv_keyring_load(struct pv_keyring *out, const struct pv_fs *fs, pv_fd vault,
                                     unsigned *line);
-/* Replaces the file atomically: temp, sync, rename, sync folder. */
+/* Replaces the file atomically: temp, sync, rename, sync folder. PV_E_INVALID: keys, but no active
+ * one. */
 PV_MUST enum pv_err pv_keyring_save(const struct pv_keyring *k, const struct pv_fs *fs,
                                     pv_fd vault);
 
 const struct pv_cluster_keys *pv_keyring_active(const struct pv_keyring *k); /* NULL: blind node */
 const struct pv_cluster_keys *pv_keyring_dedup(const struct pv_keyring *k);  /* NULL: blind node */
+/* NULL: unknown, or retired. Staged and read-only keys are found: both are readable. */
 const struct pv_cluster_keys *pv_keyring_find(const struct pv_keyring *k, const struct pv_kid *kid);
 
-/* Adds the key as active (the former active one becomes read-only). PV_E_EXISTS, PV_E_LIMIT,
- * PV_E_INVALID (weak key: all bytes equal). */
+/* Adds the key as active (the former active one becomes read-only). The first one is the dedup key
+ * too. PV_E_EXISTS, PV_E_LIMIT, PV_E_INVALID (weak: all bytes equal; or equal to a token). */
 PV_MUST enum pv_err pv_keyring_add_cluster_key(struct pv_keyring *k,
                                                const uint8_t key[static PV_KEY_LEN],
                                                uint64_t created_s);
-/* Adds in front; a third drops the oldest. PV_E_INVALID: not a token, or equal to a cluster key. */
+/* The same with any state: only an active key changes the others. */
+PV_MUST enum pv_err pv_keyring_add_key(struct pv_keyring *k, const uint8_t key[static PV_KEY_LEN],
+                                       enum pv_key_state state, uint64_t created_s);
+
+/*
+ * Steps of a key rotation. PV_E_NOT_FOUND: no such key.
+ *   activate   staged or read-only -> active, the former active one -> read-only; dedup stays
+ *   set_dedup  moves dedup to a readable key
+ *   retire     staged or read-only -> retired; dedup moves to the active key if it was here
+ *   drop       forgets a retired key
+ * PV_E_INVALID: the key is not in such a state.
+ */
+PV_MUST enum pv_err pv_keyring_activate(struct pv_keyring *k, const struct pv_kid *kid);
+PV_MUST enum pv_err pv_keyring_set_dedup(struct pv_keyring *k, const struct pv_kid *kid);
+PV_MUST enum pv_err pv_keyring_retire(struct pv_keyring *k, const struct pv_kid *kid);
+PV_MUST enum pv_err pv_keyring_drop(struct pv_keyring *k, const struct pv_kid *kid);
+
+/* Adds in front; a third drops the oldest. PV_E_EXISTS. PV_E_INVALID: not a token, a control byte
+ * in it, or equal to a cluster key. */
 PV_MUST enum pv_err pv_keyring_add_token(struct pv_keyring *k, const char *token,
                                          uint64_t created_s);
+void pv_keyring_drop_old_tokens(struct pv_keyring *k); /* keeps the newest */
 
 #endif
