@@ -13,6 +13,7 @@
 #ifndef PV_NODE_PUBLISH_H
 #define PV_NODE_PUBLISH_H
 
+#include "internal/base/list.h"
 #include "internal/node/node.h"
 
 /* Somebody who waits for copies of a file. Embedded; progress may be called several times. */

@@ -1,0 +1,142 @@
+/*
+ * The inside of struct pv_node, shared by the files of this folder only.
+ *
+ * Each file owns one part of the state and is the only one that changes it; the others call its
+ * functions. A peer is a session with another node; its parts hang off struct pv_peer.
+ */
+#ifndef PV_NODE_NODE_PRIVATE_H
+#define PV_NODE_NODE_PRIVATE_H
+
+#include "internal/base/list.h"
+#include "internal/base/map.h"
+#include "internal/node/fetch.h"
+#include "internal/node/members.h"
+#include "internal/node/node.h"
+#include "internal/node/publish.h"
+#include "internal/node/push.h"
+#include "internal/node/sync.h"
+
+struct pv_members; /* members.c */
+struct pv_sync;    /* sync.c */
+struct pv_publish; /* publish.c */
+struct pv_push;    /* push.c: what all peers share (budgets, ids being received) */
+struct pv_fetches; /* fetch.c */
+
+struct pv_sync_peer;  /* sync.c: the digest exchange and jobs of one session */
+struct pv_push_peer;  /* push.c: walk, offers, streams out and in of one session */
+struct pv_fetch_peer; /* fetch.c: transfers running from one session */
+
+struct pv_peer {
+    struct pv_node *node;
+    pv_link link;
+    struct pv_id node_id;
+    struct pv_session_peer info;
+    char address[64];
+    uint64_t up_since_ms, rtt_ms;
+    unsigned pause_count; /* reading is paused while > 0 (pv_peer_pause) */
+    struct pv_sync_peer *sync;
+    struct pv_push_peer *push;
+    struct pv_fetch_peer *fetch;
+};
+
+struct pv_node {
+    struct pv_node_config config;
+    struct pv_map peers; /* link -> struct pv_peer */
+    pv_hlc hlc;
+    uint64_t jobs_running;
+    bool closing;
+    void (*closed)(void *arg);
+    void *closed_arg;
+    struct pv_members *members;
+    struct pv_sync *sync;
+    struct pv_publish *publish;
+    struct pv_push *push;
+    struct pv_fetches *fetches;
+};
+
+/* ---- node.c ---- */
+struct pv_peer *pv_node_peer(const struct pv_node *n, pv_link link); /* NULL when gone */
+/* for (size_t i = 0; (p = pv_node_next_peer(n, &i)) != NULL;) */
+struct pv_peer *pv_node_next_peer(const struct pv_node *n, size_t *pos);
+/* Calls of pause(true) and pause(false) are counted, so that parts need not know each other. */
+void pv_peer_pause(struct pv_peer *p, bool paused);
+/* Sends a payload put together in w (checks pv_wr_end); drops the peer when that fails. */
+void pv_peer_send(struct pv_peer *p, const struct pv_wr *w);
+/* The peer broke the protocol: logs what, drops it with GOODBYE protocol. p is gone later. */
+void pv_peer_misbehaved(struct pv_peer *p, const char *what);
+static inline uint64_t pv_node_now(const struct pv_node *n)
+{
+    return pv_env_mono_ms(n->config.env);
+}
+
+/* ---- each part: new/free with the node, attach/detach with a peer, its messages, its time ----
+ * attach may fail for lack of memory: the peer is dropped. detach runs before the peer is freed;
+ * jobs still running for it must not touch it any more. stop: cancel everything (closing). */
+
+PV_MUST enum pv_err pv_members_new(struct pv_node *n);
+void pv_members_free(struct pv_node *n);
+void pv_members_start(struct pv_node *n, void (*ready)(void *arg, enum pv_err err), void *arg);
+/* After the HELLO: admits, refuses, or recognises; calls pv_node_peer_admitted when all is well. */
+void pv_members_peer_up(struct pv_peer *p);
+void pv_members_peer_down(struct pv_peer *p);
+/* A member record became current (committed). */
+void pv_members_changed(struct pv_node *n, const uint8_t *env, size_t len);
+
+/* node.c: the peer is an active member: attach sync, push and fetch. */
+void pv_node_peer_admitted(struct pv_peer *p);
+/* node.c: forgets the peer (parts detached) after pv_node_io.drop or down. */
+
+PV_MUST enum pv_err pv_sync_new(struct pv_node *n);
+void pv_sync_free(struct pv_node *n);
+PV_MUST enum pv_err pv_sync_attach(struct pv_peer *p); /* sends our digest root */
+void pv_sync_detach(struct pv_peer *p);
+void pv_sync_on_digest(struct pv_peer *p, struct pv_rd *r);
+void pv_sync_on_record(struct pv_peer *p, struct pv_rd *r);
+void pv_sync_on_writable(struct pv_peer *p);
+bool pv_sync_peer_agrees(const struct pv_peer *p); /* last comparison: nothing to exchange */
+uint64_t pv_sync_deadline_ms(const struct pv_node *n);
+void pv_sync_tick(struct pv_node *n);
+
+PV_MUST enum pv_err pv_publish_new(struct pv_node *n);
+void pv_publish_free(struct pv_node *n);
+void pv_publish_start(struct pv_node *n); /* picks up records left pending by an earlier run */
+/* A member's STORED for blobs was committed (held bits set), or the set of members changed. */
+void pv_publish_on_held(struct pv_node *n);
+/* A member answered STORED for records. */
+void pv_publish_on_stored(struct pv_peer *p, const struct pv_id *hashes, size_t count);
+uint64_t pv_publish_deadline_ms(const struct pv_node *n);
+void pv_publish_tick(struct pv_node *n);
+
+PV_MUST enum pv_err pv_push_new(struct pv_node *n);
+void pv_push_free(struct pv_node *n);
+PV_MUST enum pv_err pv_push_attach(struct pv_peer *p);
+void pv_push_detach(struct pv_peer *p);
+void pv_push_on_store(struct pv_peer *p, struct pv_rd *r);
+/* WANT (answers our offers) and FETCH (answers our FOUND) ask alike: a stream from us. */
+void pv_push_on_want(struct pv_peer *p, struct pv_rd *r);
+void pv_push_on_stored(struct pv_peer *p, const struct pv_id *ids, size_t count);
+void pv_push_on_full(struct pv_peer *p, struct pv_rd *r);
+void pv_push_on_cancel(struct pv_peer *p, struct pv_rd *r);
+void pv_push_on_error(struct pv_peer *p, uint16_t code, const char *text);
+/* Stream data: true when the stream was one of push's. */
+bool pv_push_on_data(struct pv_peer *p, uint32_t stream, uint8_t flags, const uint8_t *bytes,
+                     size_t len);
+void pv_push_on_writable(struct pv_peer *p);
+void pv_push_info(const struct pv_peer *p, uint64_t *offered, uint64_t *wanted);
+uint64_t pv_push_deadline_ms(const struct pv_node *n);
+void pv_push_tick(struct pv_node *n);
+
+PV_MUST enum pv_err pv_fetches_new(struct pv_node *n);
+void pv_fetches_free(struct pv_node *n);
+PV_MUST enum pv_err pv_fetch_attach(struct pv_peer *p);
+void pv_fetch_detach(struct pv_peer *p);
+void pv_fetch_on_get(struct pv_peer *p, struct pv_rd *r); /* answers FOUND and NOT_FOUND */
+void pv_fetch_on_found(struct pv_peer *p, struct pv_rd *r, bool found);
+bool pv_fetch_on_data(struct pv_peer *p, uint32_t stream, uint8_t flags, const uint8_t *bytes,
+                      size_t len);
+uint64_t pv_fetch_deadline_ms(const struct pv_node *n);
+void pv_fetch_tick(struct pv_node *n);
+
+/* Streams we asked for: push uses odd numbers, fetch even ones, each counting up per session. */
+
+#endif
