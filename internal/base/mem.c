@@ -39,9 +39,10 @@ void *pv_malloc(size_t len)
 
 void *pv_calloc(size_t count, size_t item_len)
 {
-    if (count == 0 || item_len == 0)
-        count = item_len = 1;
-    return allowed() ? calloc(count, item_len) : NULL; /* calloc checks the product */
+    size_t len;
+    if (__builtin_mul_overflow(count, item_len, &len)) /* before ASan's calloc ends the process */
+        return NULL;
+    return allowed() ? calloc(len > 0 ? len : 1, 1) : NULL;
 }
 
 void *pv_realloc(void *ptr, size_t len)
