@@ -18,15 +18,18 @@
 
 struct pv_channel;
 
-/* rekey_log2: 16 in production; tests lower it. */
+enum { PV_CHANNEL_REKEY_LOG2 = 16 };
+
+/* rekey_log2: PV_CHANNEL_REKEY_LOG2 on the wire; tests lower it. PV_E_NOMEM. */
 PV_MUST enum pv_err pv_channel_new(struct pv_channel **out,
                                    const uint8_t send_key[static PV_KEY_LEN],
                                    const uint8_t recv_key[static PV_KEY_LEN], unsigned rekey_log2);
 void pv_channel_free(struct pv_channel *c);
 
-/* dst has room for PV_FRAME_HEADER_LEN + len + PV_TAG_LEN and may hold src at dst + 5 already. */
-PV_MUST enum pv_err pv_channel_seal(struct pv_channel *c, enum pv_frame_type type, const void *src,
-                                    size_t len, uint8_t *dst);
+/* len <= PV_FRAME_PLAIN_MAX. dst has room for PV_FRAME_HEADER_LEN + len + PV_TAG_LEN and may hold
+ * src at dst + 5 already. */
+void pv_channel_seal(struct pv_channel *c, enum pv_frame_type type, const void *src, size_t len,
+                     uint8_t *dst);
 /* In place: payload (len with tag) becomes len - 16 bytes of plaintext. PV_E_AUTH. */
 PV_MUST enum pv_err pv_channel_open(struct pv_channel *c,
                                     const uint8_t header[static PV_FRAME_HEADER_LEN],

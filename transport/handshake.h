@@ -14,6 +14,7 @@
 #include "crypto/noise.h"
 #include "crypto/token.h"
 #include "internal/base/env.h"
+#include "transport/replay.h"
 
 enum {
     PV_HS_M1_LEN = 96,
@@ -24,7 +25,10 @@ enum {
     PV_HS_TOKENS_MAX = 2,
 };
 
-/* The X25519 static key of this process, certified by the identity; never stored. */
+/*
+ * The X25519 static key of this process, certified by the identity; never stored. Made again daily:
+ * handshakes take a copy when they begin. Wipe with pv_wipe.
+ */
 struct pv_noise_static {
     uint8_t priv[PV_DH_LEN], pub[PV_DH_LEN];
     uint64_t not_before_s, not_after_s; /* now - 1 h .. now + 6 d */
@@ -32,11 +36,6 @@ struct pv_noise_static {
 };
 void pv_noise_static_make(struct pv_noise_static *out, const struct pv_identity *identity,
                           const struct pv_env *env);
-
-/* First 16 bytes of each accepted T1, kept 2 * max_skew; bounded, the oldest goes first. */
-struct pv_replay_cache;
-PV_MUST enum pv_err pv_replay_cache_new(struct pv_replay_cache **out, const struct pv_env *env);
-void pv_replay_cache_free(struct pv_replay_cache *c);
 
 /* Shared by all handshakes of a node; borrowed, outlives them. */
 struct pv_handshake_context {
@@ -51,21 +50,27 @@ struct pv_handshake_context {
     uint32_t features;
 };
 
-enum pv_refusal { /* why a handshake ended; texts by pv_refusal_text */
-                  PV_REFUSED_NOT,
-                  PV_REFUSED_LENGTH,   /* not a PeerVault handshake message */
-                  PV_REFUSED_MAGIC,    /* "not PeerVault": HTTP, TLS, random bytes */
-                  PV_REFUSED_VERSION,  /* unknown suite or flags */
-                  PV_REFUSED_TOKEN,    /* gate tag wrong: "wrong token" */
-                  PV_REFUSED_CLOCK,    /* "clock differs by N s" */
-                  PV_REFUSED_REPLAY,   /* "replayed first message" */
-                  PV_REFUSED_CRYPTO,   /* a Noise tag or a key was bad */
-                  PV_REFUSED_IDENTITY, /* certificate, node id or payload invalid */
-                  PV_REFUSED_EXPECTED, /* another node id than the one dialled */
-                  PV_REFUSED_SELF,     /* this is ourselves */
-                  PV_REFUSED_SILENT,   /* closed without an answer: the dialler's view of a wrong
-                                          token */
-                  PV_REFUSED_DEADLINE,
+/* Why a handshake ended; X(name, text). */
+#define PV_REFUSAL_LIST(X)                                                          \
+    X(NOT, "not refused")                                                           \
+    X(LENGTH, "wrong handshake message")                                            \
+    X(MAGIC, "not a PeerVault handshake")   /* HTTP, TLS, random bytes */           \
+    X(VERSION, "unknown handshake version") /* suite or flags */                    \
+    X(TOKEN, "wrong token")                 /* gate tag */                          \
+    X(CLOCK, "clocks differ")               /* the log names seconds */             \
+    X(REPLAY, "replayed first message")                                             \
+    X(CRYPTO, "handshake does not decrypt")     /* a Noise tag or a bad key */      \
+    X(IDENTITY, "invalid identity certificate") /* or node id, or payload */        \
+    X(EXPECTED, "another node than expected")   /* than the one dialled */          \
+    X(SELF, "this is ourselves")                                                    \
+    X(SILENT, "closed without an answer: wrong token on one side?") /* before M2 */ \
+    X(DEADLINE, "handshake took too long")                                          \
+    X(GONE, "closed during the handshake") /* by the other side */
+
+enum pv_refusal {
+#define X(name, text) PV_REFUSED_##name,
+    PV_REFUSAL_LIST(X)
+#undef X
 };
 const char *pv_refusal_text(enum pv_refusal r);
 
@@ -75,23 +80,28 @@ struct pv_handshake_peer { /* what the other side proved or claimed */
     uint8_t role;
     uint32_t features;
     int64_t skew_ms; /* their clock minus ours, from the envelope */
+    /* Timestamps of M1 and M2: both sides know the same two numbers (see duplicate.h). */
+    uint64_t dialled_ms, answered_ms;
 };
 
 struct pv_handshake;
-/* token: index of the token to dial with (a listener tries all). expected: NULL = any node. */
+/* token: index of the token to dial with (a listener tries all). expected: NULL = any node. The
+ * context's tokens may change at any time; a handshake keeps those it needs. PV_E_NOMEM. */
 PV_MUST enum pv_err pv_handshake_new(struct pv_handshake **out,
                                      const struct pv_handshake_context *ctx, bool dialler,
                                      size_t token, const struct pv_id *expected);
 void pv_handshake_free(struct pv_handshake *h);
 
-/* The next message to send, 0 bytes when it is the other side's turn. dst: PV_HS_LEN_MAX. */
+/* The next message to send, 0 bytes when it is the other side's turn. dst: PV_HS_LEN_MAX.
+ * PV_E_NOMEM, PV_E_AUTH (unusable key of the other side). */
 PV_MUST enum pv_err pv_handshake_write(struct pv_handshake *h, uint8_t *dst, size_t *len);
 /*
  * A message from the other side (payload of one frame). PV_E_AUTH / PV_E_PROTOCOL: refused, see
  * pv_handshake_refusal; after PV_REFUSED_CLOCK one pv_handshake_write gives the clock message.
  */
 PV_MUST enum pv_err pv_handshake_read(struct pv_handshake *h, const uint8_t *src, size_t len);
-size_t pv_handshake_expects(const struct pv_handshake *h, size_t *alternative); /* exact lengths */
+/* Exact length of the message that must come next, 0 = none; a second one allowed, or 0. */
+size_t pv_handshake_expects(const struct pv_handshake *h, size_t *alternative);
 enum pv_refusal pv_handshake_refusal(const struct pv_handshake *h);
 int64_t pv_handshake_skew_ms(const struct pv_handshake *h);
 bool pv_handshake_done(const struct pv_handshake *h);

@@ -12,6 +12,7 @@
 #ifndef PV_TRANSPORT_MSG_H
 #define PV_TRANSPORT_MSG_H
 
+#include "crypto/body.h"
 #include "crypto/keys.h"
 #include "internal/base/id.h"
 #include "internal/base/rd.h"
@@ -49,6 +50,7 @@ enum {
     PV_MSG_HASHES_MAX = 1024,     /* hashes of a DIGEST */
     PV_MSG_ENVELOPES_MAX = 61440, /* bytes of envelopes in a RECORD, unless it is a single one */
     PV_MSG_TEXT_MAX = 200,
+    PV_HELLO_VERSION = 1,
     PV_HELLO_PROOFS_MAX = 16,
     PV_DIGEST_BUCKETS = 4096,
 };
@@ -102,6 +104,7 @@ enum pv_goodbye {
     PV_BYE_LIMIT = 7,
     PV_BYE_PROTOCOL = 8,
     PV_BYE_IDLE = 9,
+    PV_BYE_RENEW = 10, /* the session reached its age or size: dial again, fresh keys */
 };
 const char *pv_goodbye_text(uint8_t reason);
 
@@ -127,7 +130,11 @@ void pv_msg_add_record(struct pv_wr *w, const uint8_t *env, size_t len);
 void pv_msg_put_error(struct pv_wr *w, uint16_t code, const char *text);
 void pv_msg_put_goodbye(struct pv_wr *w, uint8_t reason, uint64_t last_n);
 
-/* Decoders take the reader just behind the type byte. PV_E_PROTOCOL on anything unexpected. */
+/*
+ * Decoders take the reader just behind the type byte. PV_E_PROTOCOL on anything unexpected. Arrays
+ * have room for the maximum of their message (PV_MSG_IDS_MAX, PV_MSG_WANTS_MAX); what is in them
+ * after an error is unspecified, every other out-parameter is then untouched.
+ */
 PV_MUST enum pv_err pv_msg_get_hello(struct pv_rd *r, struct pv_msg_hello *m);
 PV_MUST enum pv_err pv_msg_get_ping(struct pv_rd *r, struct pv_msg_ping *m);
 PV_MUST enum pv_err pv_msg_get_store(struct pv_rd *r, struct pv_offer *offers, size_t *count);
@@ -147,9 +154,10 @@ struct pv_msg_digest {
     struct pv_bucket buckets[PV_MSG_BUCKETS_MAX];
     struct pv_id hashes[PV_MSG_HASHES_MAX];
 };
+/* Large: keep m off small stacks. After an error all of it is unspecified. */
 PV_MUST enum pv_err pv_msg_get_digest(struct pv_rd *r, struct pv_msg_digest *m);
 
-/* The next envelope of a RECORD, borrowed; *env = NULL at the end. Structure is not checked. */
+/* The next envelope of a RECORD, borrowed; *env = NULL at the end. Only its length is checked. */
 PV_MUST enum pv_err pv_msg_next_record(struct pv_rd *r, const uint8_t **env, size_t *len);
 PV_MUST enum pv_err pv_msg_get_error(struct pv_rd *r, uint16_t *code,
                                      char text[static PV_MSG_TEXT_MAX + 1]);
