@@ -25,6 +25,11 @@ enum {
     PV_STATIC_PEERS_MAX = 64,
     PV_MEMBERS_MAX = 64,
     PV_SIMULTANEOUS_DIAL_MS = 10000,
+    PV_HALF_OPEN_PER_HOST_MAX = 8, /* of one IPv4 address or IPv6 /64; loopback is exempt */
+    PV_LINGER_MS = 2000,           /* longest wait for GOODBYE to leave */
+    PV_TWICE_MS = 5000,            /* an older session must answer so fast to prove it lives */
+    PV_SESSION_LIFE_MS = 24 * 3600 * 1000, /* then a new handshake gives fresh keys */
+    PV_DIAL_STABLE_MS = 30000, /* up for so long: the next back-off starts from the beginning */
 
     /* ---- memory shares at mem_limit = 64 MiB; they scale with it ---- */
     PV_MEM_LIMIT_MIB = 64,
