@@ -1,0 +1,309 @@
+/*
+ * Input is cut into frames in one buffer of a frame's maximal size. A JSON frame becomes a request;
+ * requests wait in `queue` until the one upload or the one download they need is free, then move to
+ * `open`. Data frames go to the request that is uploading.
+ *
+ * Invariants: at most one request uploads, at most one `get` is open; while `paused` > 0 or the
+ * queue is full no input is wanted, but frames already in the buffer stay there.
+ */
+#include "internal/server/control.h"
+
+#include "internal/base/limits.h"
+#include "internal/base/mem.h"
+#include "transport/frame.h"
+
+#include <stddef.h>
+#include <string.h>
+
+enum { FRAME_MAX = PV_FRAME_HEADER_LEN + PV_CONTROL_JSON_MAX };
+
+struct pv_control {
+    struct pv_files *files;
+    struct pv_control_io io;
+    const struct pv_env *env;
+    struct pv_buf in, out;
+    struct pv_list open;            /* started requests */
+    struct pv_list downloads;       /* downloads that wait for the open one */
+    unsigned count;                 /* in both lists */
+    struct control_request *upload; /* data frames belong to it */
+    struct control_request *download;
+    bool discarding; /* the upload was answered already: its remaining data is dropped */
+    bool was_full;   /* writable said no: tell the requests when it is drained */
+    bool starting;   /* inside start_download: no recursion */
+    unsigned paused;
+};
+
+struct control_request {
+    struct pv_request rq;
+    struct pv_control *control;
+    bool is_get, paused;
+};
+
+static struct control_request *of(const struct pv_request *rq)
+{
+    return rq->owner;
+}
+
+/* ---- output ---- */
+
+static void put_frame(struct pv_control *c, enum pv_frame_type type, const void *a, size_t a_len,
+                      const void *b, size_t b_len)
+{
+    uint8_t header[PV_FRAME_HEADER_LEN];
+    pv_frame_header_encode(header, type, (uint32_t)(a_len + b_len));
+    if (pv_buf_reserve(&c->out, sizeof header + a_len + b_len) != PV_OK ||
+        pv_buf_append(&c->out, header, sizeof header) != PV_OK ||
+        pv_buf_append(&c->out, a, a_len) != PV_OK || pv_buf_append(&c->out, b, b_len) != PV_OK)
+        PV_LOG(c->env->log, PV_LOG_ERROR, PV_SUB_CONTROL, "reply lost", "cause", "out of memory");
+    c->io.changed(c->io.ctx);
+}
+
+static void put_json(struct pv_request *rq, json_t *message)
+{
+    struct pv_control *c = of(rq)->control;
+    char *text = NULL;
+    if (message != NULL && json_object_set_new(message, "id", json_integer(rq->id)) == 0)
+        text = json_dumps(message, JSON_COMPACT);
+    if (text != NULL && strlen(text) <= PV_CONTROL_JSON_MAX) {
+        put_frame(c, PV_FRAME_MESSAGE, text, strlen(text), "", 0);
+    } else {
+        static const char sorry[] = "{\"id\":%lld,\"ok\":false,\"exit\":70,"
+                                    "\"error\":\"the reply could not be put together\"}";
+        char line[sizeof sorry + 24];
+        int n = snprintf(line, sizeof line, sorry, (long long)rq->id);
+        put_frame(c, PV_FRAME_MESSAGE, line, (size_t)n, "", 0);
+    }
+    json_decref(message);
+    /* jansson gives memory of its own allocator, which the server sets to ours. */
+    pv_free(text);
+}
+
+static void io_event(struct pv_request *rq, json_t *message)
+{
+    put_json(rq, message);
+}
+
+static void io_data(struct pv_request *rq, const uint8_t *bytes, size_t len, bool end)
+{
+    struct pv_control *c = of(rq)->control;
+    do {
+        size_t n = len > PV_CONTROL_DATA_MAX ? PV_CONTROL_DATA_MAX : len;
+        uint8_t flags = end && n == len ? 1 : 0;
+        put_frame(c, PV_FRAME_STREAM, &flags, 1, bytes, n);
+        bytes += n;
+        len -= n;
+    } while (len > 0);
+}
+
+static bool io_writable(const struct pv_request *rq)
+{
+    struct pv_control *c = of(rq)->control;
+    if (c->out.len < PV_CONTROL_OUT_HIGH)
+        return true;
+    c->was_full = true;
+    return false;
+}
+
+static void io_pause(struct pv_request *rq, bool paused)
+{
+    struct control_request *r = of(rq);
+    if (r->paused == paused)
+        return;
+    r->paused = paused;
+    if (paused)
+        r->control->paused++;
+    else
+        r->control->paused--;
+    r->control->io.changed(r->control->io.ctx);
+}
+
+/* ---- life of a request ---- */
+
+static void request_free(struct control_request *r)
+{
+    struct pv_control *c = r->control;
+    io_pause(&r->rq, false);
+    if (c->upload == r) {
+        c->upload = NULL;
+        c->discarding = true;
+    }
+    if (c->download == r)
+        c->download = NULL;
+    pv_list_remove(&r->rq.link);
+    c->count--;
+    json_decref(r->rq.args);
+    pv_free(r);
+}
+
+static void start_download(struct pv_control *c)
+{
+    while (!c->starting && c->download == NULL && !pv_list_empty(&c->downloads)) {
+        struct pv_request *rq = PV_LIST_ENTRY(c->downloads.next, struct pv_request, link);
+        pv_list_remove(&rq->link);
+        pv_list_push_back(&c->open, &rq->link);
+        c->download = of(rq);
+        c->starting = true; /* it may finish at once */
+        pv_files_request(c->files, rq);
+        c->starting = false;
+    }
+}
+
+static void io_finish(struct pv_request *rq, json_t *message)
+{
+    struct pv_control *c = of(rq)->control;
+    put_json(rq, message);
+    request_free(of(rq));
+    start_download(c);
+}
+
+static const struct pv_request_io request_io = {
+    .event = io_event,
+    .data = io_data,
+    .finish = io_finish,
+    .writable = io_writable,
+    .pause = io_pause,
+};
+
+static enum pv_err on_json(struct pv_control *c, const uint8_t *bytes, size_t len)
+{
+    if (c->upload != NULL || c->discarding)
+        return PV_E_PROTOCOL; /* the upload's end is still to come */
+    json_t *args = json_loadb((const char *)bytes, len, JSON_REJECT_DUPLICATES, NULL);
+    const char *op = json_string_value(json_object_get(args, "op"));
+    json_int_t id = json_integer_value(json_object_get(args, "id"));
+    if (op == NULL || id < 1 || id > INT32_MAX) {
+        json_decref(args);
+        return PV_E_PROTOCOL;
+    }
+    struct control_request *r = pv_calloc(1, sizeof *r);
+    if (r == NULL) {
+        json_decref(args);
+        return PV_E_NOMEM;
+    }
+    r->control = c;
+    r->is_get = strcmp(op, "get") == 0;
+    r->rq = (struct pv_request){.io = &request_io, .owner = r, .id = id, .args = args};
+    c->count++;
+    if (r->is_get) {
+        pv_list_push_back(&c->downloads, &r->rq.link);
+        start_download(c);
+        return PV_OK;
+    }
+    pv_list_push_back(&c->open, &r->rq.link);
+    if (strcmp(op, "store") == 0)
+        c->upload = r;
+    pv_files_request(c->files, &r->rq);
+    return PV_OK;
+}
+
+static enum pv_err on_data(struct pv_control *c, const uint8_t *payload, size_t len)
+{
+    if (len == 0 || payload[0] > 1)
+        return PV_E_PROTOCOL;
+    bool end = payload[0] == 1;
+    if (c->upload == NULL) {
+        if (!c->discarding)
+            return PV_E_PROTOCOL;
+        c->discarding = !end;
+        return PV_OK;
+    }
+    struct control_request *r = c->upload;
+    if (r->rq.ops == NULL || r->rq.ops->on_data == NULL)
+        return PV_E_PROTOCOL;
+    if (end)
+        c->upload = NULL; /* first: the operation may finish from inside */
+    r->rq.ops->on_data(&r->rq, payload + 1, len - 1, end);
+    return PV_OK;
+}
+
+/* ---- input ---- */
+
+bool pv_control_wants_input(const struct pv_control *c)
+{
+    return c->paused == 0 && c->count < PV_CONTROL_REQUESTS_MAX;
+}
+
+/* Handles whole frames at the front of the input while input is wanted. */
+static enum pv_err pump(struct pv_control *c)
+{
+    enum pv_err err = PV_OK;
+    size_t at = 0;
+    while (err == PV_OK && pv_control_wants_input(c) && c->in.len - at >= PV_FRAME_HEADER_LEN) {
+        struct pv_frame_header h;
+        err = pv_frame_header_decode(&h, c->in.data + at, 1, PV_CONTROL_JSON_MAX);
+        if (err != PV_OK || c->in.len - at - PV_FRAME_HEADER_LEN < h.len)
+            break;
+        const uint8_t *payload = c->in.data + at + PV_FRAME_HEADER_LEN;
+        at += PV_FRAME_HEADER_LEN + h.len;
+        err = h.type == PV_FRAME_MESSAGE ? on_json(c, payload, h.len) : on_data(c, payload, h.len);
+    }
+    pv_buf_consume(&c->in, at);
+    return err;
+}
+
+enum pv_err pv_control_feed(struct pv_control *c, const uint8_t *bytes, size_t len)
+{
+    enum pv_err err = pv_buf_append(&c->in, bytes, len);
+    return err == PV_OK ? pump(c) : err;
+}
+
+bool pv_control_take_output(struct pv_control *c, struct pv_buf *out)
+{
+    if (c->out.len == 0)
+        return false;
+    struct pv_buf full = c->out;
+    c->out = *out;
+    *out = full;
+    return true;
+}
+
+void pv_control_drained(struct pv_control *c)
+{
+    if (!c->was_full || c->out.len >= PV_CONTROL_OUT_HIGH)
+        return;
+    c->was_full = false;
+    PV_LIST_EACH(&c->open, e)
+    {
+        struct pv_request *rq = PV_LIST_ENTRY(e, struct pv_request, link);
+        if (rq->ops != NULL && rq->ops->on_writable != NULL)
+            rq->ops->on_writable(rq);
+        if (c->was_full)
+            break;
+    }
+}
+
+enum pv_err pv_control_new(struct pv_control **out, struct pv_files *files,
+                           const struct pv_control_io *io, const struct pv_env *env)
+{
+    struct pv_control *c = pv_calloc(1, sizeof *c);
+    if (c == NULL)
+        return PV_E_NOMEM;
+    c->files = files;
+    c->io = *io;
+    c->env = env;
+    /* One whole frame, and what the socket gave beyond it. */
+    pv_buf_init(&c->in, 2 * FRAME_MAX + 65536);
+    /* The high-water mark plus what one step of an operation appends (a chunk of a file). */
+    pv_buf_init(&c->out, PV_CONTROL_OUT_HIGH + 4 * 1024 * 1024);
+    pv_list_init(&c->open);
+    pv_list_init(&c->downloads);
+    *out = c;
+    return PV_OK;
+}
+
+void pv_control_free(struct pv_control *c)
+{
+    if (c == NULL)
+        return;
+    while (!pv_list_empty(&c->downloads))
+        request_free(of(PV_LIST_ENTRY(c->downloads.next, struct pv_request, link)));
+    while (!pv_list_empty(&c->open)) {
+        struct pv_request *rq = PV_LIST_ENTRY(c->open.next, struct pv_request, link);
+        if (rq->ops != NULL && rq->ops->on_cancel != NULL)
+            rq->ops->on_cancel(rq);
+        request_free(of(rq));
+    }
+    pv_buf_release(&c->in);
+    pv_buf_release(&c->out);
+    pv_free(c);
+}

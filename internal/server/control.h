@@ -1,0 +1,39 @@
+/*
+ * One connection of the control socket, as an engine without input or output: bytes of the client
+ * in, bytes for the client out, requests to the file server in between. internal/control.md is the
+ * protocol.
+ *
+ * Uploads are paused by whoever is behind (memory, sealing, the disk); replies stop being produced
+ * while more than PV_CONTROL_OUT_HIGH bytes wait to be sent. Closing cancels what is open.
+ */
+#ifndef PV_SERVER_CONTROL_H
+#define PV_SERVER_CONTROL_H
+
+#include "internal/base/buf.h"
+#include "internal/file/files.h"
+
+enum {
+    PV_CONTROL_REQUESTS_MAX = 64,
+    PV_CONTROL_OUT_HIGH = 256 * 1024,
+};
+
+struct pv_control;
+struct pv_control_io {
+    void *ctx;
+    /* Something was appended to the output, or reading was paused or resumed: look again soon.
+     * Never calls back into the engine. */
+    void (*changed)(void *ctx);
+};
+
+PV_MUST enum pv_err pv_control_new(struct pv_control **out, struct pv_files *files,
+                                   const struct pv_control_io *io, const struct pv_env *env);
+/* Bytes from the client. PV_E_PROTOCOL: close the connection. */
+PV_MUST enum pv_err pv_control_feed(struct pv_control *c, const uint8_t *bytes, size_t len);
+bool pv_control_wants_input(const struct pv_control *c);
+/* Moves what is to be sent into *out (an empty buffer; swapped). False: nothing. */
+bool pv_control_take_output(struct pv_control *c, struct pv_buf *out);
+/* The last output taken has been written: the way is free for more. */
+void pv_control_drained(struct pv_control *c);
+void pv_control_free(struct pv_control *c); /* cancels every open request */
+
+#endif

@@ -1,0 +1,39 @@
+/*
+ * The server: loop, threads, store, node, file server and sockets of one vault, put together.
+ *
+ * The same server runs as the daemon (listens, dials, binds control.sock) and inside a command's
+ * own process when no daemon runs (one client over a socketpair, no network). run blocks until
+ * SIGTERM or SIGINT (daemon), or the embedded client's end; then it finishes or
+ * rolls back commits, says GOODBYE to peers, and returns.
+ */
+#ifndef PV_SERVER_UV_SERVER_H
+#define PV_SERVER_UV_SERVER_H
+
+#include "internal/file/files.h"
+#include "internal/setup.h"
+
+struct pv_server_config {
+    struct pv_setup *setup; /* opened and locked; borrowed */
+    const char *vault_path; /* for the control socket's address, and status */
+    const struct pv_env *env;
+    bool daemon;
+    int client_fd; /* embedded: our end of the socketpair, taken over; else -1 */
+
+    const char *listen; /* "addr:port"; daemon only */
+    const char *const *peers;
+    size_t peer_count;
+    uint8_t role; /* enum pv_role */
+    unsigned replicas;
+    uint64_t max_skew_ms;
+    uint64_t mem_limit_bytes, disk_limit_bytes;
+    enum pv_convergence convergence;
+
+    /* From the loop thread, once everything is up. listening: NULL when embedded. */
+    void (*ready)(void *arg, const char *listening);
+    void *arg;
+};
+
+/* why: as in setup.h. BUSY: the listen address is in use. AUTH (6): this identity runs twice. */
+PV_MUST enum pv_err pv_server_run(const struct pv_server_config *config, char *why);
+
+#endif
