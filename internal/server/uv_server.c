@@ -1,0 +1,575 @@
+/*
+ * Up: store -> committer -> pool -> node -> files -> control -> tcp; each step undone in reverse
+ * when a later one fails. Down, by callbacks: clients (their requests are cancelled) -> sessions
+ * (GOODBYE) -> node (waits for its jobs) -> handles; the loop then has nothing left and returns,
+ * and the threads end.
+ *
+ * A prepare handle re-arms one timer before every poll from the deadlines of node and files, so
+ * that no event has to remember to do so.
+ */
+#include "internal/server/uv_server.h"
+
+#include "internal/base/limits.h"
+#include "internal/server/pool.h"
+#include "internal/server/sweep.h"
+#include "internal/server/uv_control.h"
+#include "transport/uv_tcp.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { SHUTDOWN_MS_MAX = 9000 };
+
+struct server {
+    const struct pv_server_config *config;
+    char *why;
+    enum pv_err err;
+    uv_loop_t loop;
+    uv_async_t wake;
+    uv_signal_t sigterm, sigint;
+    uv_timer_t timer, watchdog;
+    uv_prepare_t prepare;
+    bool stopping;
+    uint64_t started_ms;
+
+    struct pv_store *store;
+    struct pv_committer *committer;
+    struct pv_pool *pool;
+    struct pv_chunker_key *chunker_key;
+    struct pv_job_context jobs;
+    struct pv_noise_static noise_static;
+    struct pv_session_context sessions;
+    const struct pv_cluster_keys *readable[PV_HELLO_PROOFS_MAX];
+    struct pv_tcp *tcp;
+    struct pv_node *node;
+    struct pv_files *files;
+    struct pv_control_server *control;
+};
+
+static void stop(struct server *s);
+
+static void fail(struct server *s, enum pv_err err, const char *what)
+{
+    if (s->err != PV_OK)
+        return;
+    s->err = err;
+    (void)snprintf(s->why, PV_SETUP_TEXT_MAX, "%s: %s", what, pv_err_text(err));
+}
+
+/* ---- what the node sees: sessions and jobs ---- */
+
+static void io_submit(void *ctx, struct pv_job *job)
+{
+    struct server *s = ctx;
+    pv_pool_submit(s->pool, job);
+}
+
+static enum pv_err io_send(void *ctx, pv_link link, const uint8_t *payload, size_t len)
+{
+    struct server *s = ctx;
+    return s->tcp == NULL ? PV_E_CLOSED : pv_tcp_send(s->tcp, link, payload, len);
+}
+
+static enum pv_err io_send_data(void *ctx, pv_link link, uint32_t stream, uint8_t flags,
+                                const uint8_t *data, size_t len)
+{
+    struct server *s = ctx;
+    return s->tcp == NULL ? PV_E_CLOSED : pv_tcp_send_data(s->tcp, link, stream, flags, data, len);
+}
+
+static enum pv_err io_ping(void *ctx, pv_link link)
+{
+    struct server *s = ctx;
+    return s->tcp == NULL ? PV_E_CLOSED : pv_tcp_ping(s->tcp, link);
+}
+
+static bool io_writable(void *ctx, pv_link link)
+{
+    struct server *s = ctx;
+    return s->tcp != NULL && pv_tcp_writable(s->tcp, link);
+}
+
+static void io_pause(void *ctx, pv_link link, bool paused)
+{
+    struct server *s = ctx;
+    if (s->tcp != NULL)
+        pv_tcp_pause(s->tcp, link, paused);
+}
+
+static void io_drop(void *ctx, pv_link link, uint8_t goodbye)
+{
+    struct server *s = ctx;
+    if (s->tcp != NULL)
+        pv_tcp_drop(s->tcp, link, goodbye);
+}
+
+static void tcp_up(void *ctx, pv_link link, const struct pv_session_peer *peer, const char *address)
+{
+    struct server *s = ctx;
+    pv_node_peer_up(s->node, link, peer, address);
+}
+
+static void tcp_message(void *ctx, pv_link link, uint8_t type, const uint8_t *body, size_t len)
+{
+    struct server *s = ctx;
+    pv_node_peer_message(s->node, link, type, body, len);
+}
+
+static void tcp_data(void *ctx, pv_link link, uint32_t stream, uint8_t flags, const uint8_t *bytes,
+                     size_t len)
+{
+    struct server *s = ctx;
+    pv_node_peer_data(s->node, link, stream, flags, bytes, len);
+}
+
+static void tcp_writable(void *ctx, pv_link link)
+{
+    struct server *s = ctx;
+    pv_node_peer_writable(s->node, link);
+}
+
+static void tcp_pong(void *ctx, pv_link link, uint64_t rtt_ms)
+{
+    struct server *s = ctx;
+    pv_node_peer_pong(s->node, link, rtt_ms);
+    pv_files_pong(s->files, link, rtt_ms);
+}
+
+static void tcp_down(void *ctx, pv_link link, enum pv_err err, uint8_t goodbye)
+{
+    struct server *s = ctx;
+    (void)err;
+    (void)goodbye;
+    pv_node_peer_down(s->node, link);
+    pv_files_link_down(s->files, link);
+}
+
+/* ---- what `status` and `peers` say of the server itself ---- */
+
+static void describe_status(void *arg, json_t *status)
+{
+    struct server *s = arg;
+    const struct pv_server_config *c = s->config;
+    json_object_set_new(status, "version", json_string(PV_VERSION));
+    json_object_set_new(status, "daemon", json_boolean(c->daemon));
+    json_object_set_new(status, "pid", json_integer(getpid()));
+    uint64_t up_ms = pv_env_mono_ms(c->env) - s->started_ms;
+    json_object_set_new(status, "uptime_s", json_integer((json_int_t)(up_ms / 1000)));
+    const char *listening = s->tcp == NULL ? NULL : pv_tcp_listening(s->tcp);
+    if (listening != NULL)
+        json_object_set_new(status, "listen", json_string(listening));
+    pv_json_set_name(status, c->vault_path, strlen(c->vault_path));
+    json_object_set(status, "vault", json_object_get(status, "name"));
+    json_object_del(status, "name");
+    json_object_set_new(status, "role", json_string(c->role == PV_ROLE_BLIND ? "blind" : "keyed"));
+    json_object_set_new(status, "mem_limit_bytes", json_integer((json_int_t)c->mem_limit_bytes));
+    json_object_set_new(status, "disk_limit", json_integer((json_int_t)c->disk_limit_bytes));
+}
+
+/* Configured addresses behind which no member is connected. */
+static void describe_peers(void *arg, json_t *peers)
+{
+    struct server *s = arg;
+    size_t count = s->tcp == NULL ? 0 : pv_tcp_peer_count(s->tcp);
+    for (size_t i = 0; i < count; i++) {
+        struct pv_tcp_peer_status st;
+        pv_tcp_peer_status(s->tcp, i, &st);
+        if (st.connected)
+            continue;
+        json_t *p = json_object();
+        json_object_set_new(p, "address", json_string(st.address));
+        json_object_set_new(p, "state", json_string(st.next_dial_ms == 0 ? "dialling" : "waiting"));
+        if (st.node_id != NULL) {
+            char text[PV_NODE_TEXT_LEN];
+            pv_node_id_format(text, st.node_id);
+            json_object_set_new(p, "node", json_string(text));
+        }
+        if (st.last_error != NULL)
+            json_object_set_new(p, "last_error", json_string(st.last_error));
+        json_array_append_new(peers, p);
+    }
+}
+
+/* ---- events of the loop ---- */
+
+static void on_wake(uv_async_t *h)
+{
+    struct server *s = h->data;
+    if (s->pool != NULL)
+        pv_pool_drain(s->pool);
+}
+
+static void wake(void *arg)
+{
+    struct server *s = arg;
+    (void)uv_async_send(&s->wake);
+}
+
+static void on_signal(uv_signal_t *h, int signum)
+{
+    struct server *s = h->data;
+    PV_LOG(s->config->env->log, PV_LOG_INFO, PV_SUB_MAIN, "stopping", "signal",
+           pv_log_u64((uint64_t)signum));
+    stop(s);
+}
+
+static void on_timer(uv_timer_t *h)
+{
+    struct server *s = h->data;
+    pv_node_tick(s->node);
+    pv_files_tick(s->files);
+}
+
+static void on_prepare(uv_prepare_t *h)
+{
+    struct server *s = h->data;
+    if (s->stopping)
+        return;
+    uint64_t at = pv_node_deadline_ms(s->node), files_at = pv_files_deadline_ms(s->files);
+    if (files_at < at)
+        at = files_at;
+    if (at == UINT64_MAX) {
+        uv_timer_stop(&s->timer);
+        return;
+    }
+    uint64_t now = pv_env_mono_ms(s->config->env);
+    uv_timer_start(&s->timer, on_timer, at > now ? at - now : 0, 0);
+}
+
+/* ---- down ---- */
+
+static void on_watchdog(uv_timer_t *h)
+{
+    struct server *s = h->data;
+    /* A disk that does not answer. What was acknowledged is durable; the rest rolls back. */
+    PV_LOG(s->config->env->log, PV_LOG_ERROR, PV_SUB_MAIN, "forced to stop: the disk hangs");
+    _exit(s->err == PV_OK ? PV_EXIT_OK : PV_EXIT_FAILED);
+}
+
+static void close_handles(struct server *s)
+{
+    uv_handle_t *all[] = {(uv_handle_t *)&s->wake,    (uv_handle_t *)&s->sigterm,
+                          (uv_handle_t *)&s->sigint,  (uv_handle_t *)&s->timer,
+                          (uv_handle_t *)&s->prepare, (uv_handle_t *)&s->watchdog};
+    for (size_t i = 0; i < PV_COUNT(all); i++)
+        uv_close(all[i], NULL);
+}
+
+static void on_node_closed(void *arg)
+{
+    close_handles(arg);
+}
+
+static void on_tcp_closed(void *arg)
+{
+    struct server *s = arg;
+    pv_node_close(s->node, on_node_closed, s);
+}
+
+static void on_control_closed(void *arg)
+{
+    struct server *s = arg;
+    pv_tcp_close(s->tcp, on_tcp_closed, s);
+}
+
+static void stop(struct server *s)
+{
+    if (s->stopping)
+        return;
+    s->stopping = true;
+    uv_timer_stop(&s->timer);
+    uv_timer_start(&s->watchdog, on_watchdog, SHUTDOWN_MS_MAX, 0);
+    pv_control_server_close(s->control, on_control_closed, s);
+}
+
+static void on_nothing_left(void *arg)
+{
+    (void)arg; /* the start failed: the loop ends by itself */
+}
+
+static void on_client_ended(void *arg)
+{
+    stop(arg);
+}
+
+static void tcp_twice(void *ctx, const struct pv_id *node_id)
+{
+    struct server *s = ctx;
+    (void)node_id;
+    if (s->err == PV_OK) {
+        s->err = PV_E_AUTH;
+        (void)snprintf(s->why, PV_SETUP_TEXT_MAX,
+                       "this identity runs twice: another node uses a copy of this vault; give one "
+                       "of them a vault of its own");
+    }
+    stop(s);
+}
+
+/* ---- up ---- */
+
+static uint64_t share(const struct server *s, unsigned mib)
+{
+    return s->config->mem_limit_bytes / PV_MEM_LIMIT_MIB * mib;
+}
+
+static void on_founded(struct pv_commit *commit)
+{
+    (void)commit;
+}
+
+/* A keyed node belongs to its own cluster from the first start on. */
+static enum pv_err found_membership(struct server *s)
+{
+    const struct pv_server_config *c = s->config;
+    const struct pv_identity *self = &c->setup->identity;
+    struct pv_id rid;
+    size_t len = PV_RECORD_LEN_MAX;
+    bool pending;
+    if (c->role != PV_ROLE_KEYED)
+        return PV_OK;
+    uint8_t *env = pv_malloc(PV_RECORD_LEN_MAX);
+    if (env == NULL)
+        return PV_E_NOMEM;
+    pv_rid_clear(&rid, PV_RECORD_MEMBER, self->node_id.b, PV_ID_LEN);
+    enum pv_err err = pv_store_record(s->store, &rid, env, &len, &pending);
+    if (err == PV_E_NOT_FOUND) {
+        pv_hlc hlc = pv_hlc_next(pv_store_hlc(s->store), pv_env_wall_ms(c->env));
+        err = pv_members_found_record(env, &len, self, hlc, c->env);
+        if (err == PV_OK) {
+            struct pv_commit_op op = {.type = PV_COMMIT_RECORD};
+            op.u.record.env = env;
+            op.u.record.len = len;
+            struct pv_commit commit = {.ops = &op, .count = 1, .done = on_founded};
+            pv_commit_batch(s->store, &commit); /* the committer does not run yet */
+            err = commit.err;
+        }
+    }
+    pv_free(env);
+    return err;
+}
+
+static enum pv_err start_store(struct server *s)
+{
+    const struct pv_server_config *c = s->config;
+    struct pv_store_config config = {
+        .vault = &c->setup->vault,
+        .env = c->env,
+        .cache_bytes = share(s, PV_MEM_SHARE_SQLITE_MIB),
+        .disk_limit = c->disk_limit_bytes,
+        .reserve_bytes = UINT64_MAX,
+    };
+    enum pv_err err = pv_store_open(&s->store, &config);
+    if (err == PV_OK)
+        err = found_membership(s);
+    if (err == PV_OK)
+        err = pv_committer_start(&s->committer, s->store);
+    const struct pv_cluster_keys *dedup = pv_keyring_dedup(&c->setup->keyring);
+    if (err == PV_OK && dedup != NULL) {
+        uint8_t material[PV_CHUNKER_KEY_LEN];
+        s->chunker_key = pv_calloc(1, sizeof *s->chunker_key);
+        if (s->chunker_key == NULL)
+            return PV_E_NOMEM;
+        pv_keys_chunker(material, dedup);
+        pv_chunker_key_setup(s->chunker_key, material);
+        pv_wipe(material, sizeof material);
+    }
+    s->jobs = (struct pv_job_context){.store = s->store,
+                                      .env = c->env,
+                                      .keyring = &c->setup->keyring,
+                                      .identity = &c->setup->identity,
+                                      .chunker_key = s->chunker_key};
+    if (err == PV_OK)
+        err = pv_pool_start(&s->pool, 0, &s->jobs, s->committer, wake, s);
+    return err;
+}
+
+static enum pv_err start_node(struct server *s)
+{
+    const struct pv_server_config *c = s->config;
+    struct pv_node_config node = {
+        .env = c->env,
+        .io = {.ctx = s,
+               .submit = io_submit,
+               .send = io_send,
+               .send_data = io_send_data,
+               .ping = io_ping,
+               .writable = io_writable,
+               .pause = io_pause,
+               .drop = io_drop},
+        .keyring = &c->setup->keyring,
+        .identity = &c->setup->identity,
+        .replicas = c->replicas,
+        .inbound_bytes = share(s, PV_MEM_SHARE_INBOUND_MIB),
+        .outbound_bytes = share(s, PV_MEM_SHARE_OUTBOUND_MIB),
+        .hlc = pv_store_hlc(s->store),
+    };
+    enum pv_err err = pv_node_new(&s->node, &node);
+    if (err != PV_OK)
+        return err;
+    struct pv_files_config files = {
+        .node = s->node,
+        .env = c->env,
+        .memory_bytes = share(s, PV_MEM_SHARE_FILES_MIB),
+        .convergence = c->convergence,
+        .replicas = c->replicas,
+        .describe_status = describe_status,
+        .describe_peers = describe_peers,
+        .arg = s,
+    };
+    err = pv_files_new(&s->files, &files);
+    if (err == PV_OK)
+        err = pv_control_server_new(&s->control, &s->loop, s->files, c->env);
+    return err;
+}
+
+static enum pv_err start_sessions(struct server *s)
+{
+    const struct pv_server_config *c = s->config;
+    const struct pv_keyring *k = &c->setup->keyring;
+    struct pv_handshake_context *h = &s->sessions.handshake;
+    pv_noise_static_make(&s->noise_static, &c->setup->identity, c->env);
+    *h = (struct pv_handshake_context){.env = c->env,
+                                       .identity = &c->setup->identity,
+                                       .noise_static = &s->noise_static,
+                                       .max_skew_ms = c->max_skew_ms,
+                                       .role = c->role};
+    enum pv_err err = pv_replay_cache_new(&h->replay, c->env);
+    /* An embedded server talks to nobody: it spares the work of stretching a passphrase. */
+    for (size_t i = 0; err == PV_OK && c->daemon && i < k->token_count; i++) {
+        bool weak = false;
+        err = pv_token_derive(&h->tokens[h->token_count++], k->tokens[i].text, &weak);
+        if (weak)
+            PV_LOG(c->env->log, PV_LOG_WARN, PV_SUB_MAIN,
+                   "the token is a short passphrase: `peervault token new` makes a strong one");
+    }
+    for (size_t i = 0; i < k->key_count && i < PV_HELLO_PROOFS_MAX; i++)
+        if (k->keys[i].state != PV_KEY_RETIRED)
+            s->readable[s->sessions.readable_count++] = &k->keys[i].keys;
+    s->sessions.readable = s->readable;
+
+    struct pv_store_origin origin = pv_store_origin(s->store);
+    s->sessions.hello.version = 1;
+    s->sessions.hello.role = c->role;
+    s->sessions.hello.open_count = origin.open_count;
+    memcpy(s->sessions.hello.store_uuid, origin.uuid, sizeof origin.uuid);
+    pv_env_random(c->env, s->sessions.hello.boot_random, sizeof s->sessions.hello.boot_random);
+    struct pv_tcp_handler handler = {.ctx = s,
+                                     .up = tcp_up,
+                                     .message = tcp_message,
+                                     .data = tcp_data,
+                                     .writable = tcp_writable,
+                                     .pong = tcp_pong,
+                                     .down = tcp_down,
+                                     .twice = tcp_twice};
+    if (err == PV_OK)
+        err = pv_tcp_new(&s->tcp, &s->loop, &s->sessions, &handler);
+    return err;
+}
+
+/* The node knows its members: the doors open. */
+static void on_node_ready(void *arg, enum pv_err err)
+{
+    struct server *s = arg;
+    const struct pv_server_config *c = s->config;
+    if (s->stopping)
+        return;
+    if (err != PV_OK) {
+        fail(s, err, "cannot read the vault");
+        stop(s);
+        return;
+    }
+    if (c->daemon) {
+        if ((err = pv_tcp_listen(s->tcp, c->listen)) != PV_OK)
+            fail(s, err, c->listen);
+        const char *listening = pv_tcp_listening(s->tcp);
+        const char *colon = listening == NULL ? NULL : strrchr(listening, ':');
+        if (colon != NULL)
+            s->sessions.hello.listen_port = (uint16_t)strtoul(colon + 1, NULL, 10);
+        for (size_t i = 0; s->err == PV_OK && i < c->peer_count; i++)
+            if ((err = pv_tcp_add_peer(s->tcp, c->peers[i])) != PV_OK)
+                fail(s, err, c->peers[i]);
+        if (s->err == PV_OK && (err = pv_control_server_listen(s->control, c->vault_path,
+                                                               c->setup->vault.dir)) != PV_OK)
+            fail(s, err, "control socket");
+    } else {
+        err = pv_control_server_adopt(s->control, c->client_fd, on_client_ended, s);
+        if (err != PV_OK)
+            fail(s, err, "control socket");
+    }
+    if (s->err != PV_OK) {
+        stop(s);
+        return;
+    }
+    if (c->daemon)
+        pv_sweep_start(s->node);
+    if (c->ready != NULL)
+        c->ready(c->arg, pv_tcp_listening(s->tcp));
+}
+
+static void init_loop(struct server *s)
+{
+    /* None of these can fail but for descriptors, and without those nothing else would work. */
+    int rc = uv_loop_init(&s->loop);
+    rc = rc != 0 ? rc : uv_async_init(&s->loop, &s->wake, on_wake);
+    rc = rc != 0 ? rc : uv_signal_init(&s->loop, &s->sigterm);
+    rc = rc != 0 ? rc : uv_signal_init(&s->loop, &s->sigint);
+    PV_ASSERT(rc == 0);
+    uv_timer_init(&s->loop, &s->timer);
+    uv_timer_init(&s->loop, &s->watchdog);
+    uv_prepare_init(&s->loop, &s->prepare);
+    s->wake.data = s->sigterm.data = s->sigint.data = s;
+    s->timer.data = s->watchdog.data = s->prepare.data = s;
+}
+
+enum pv_err pv_server_run(const struct pv_server_config *config, char *why)
+{
+    struct server *s = pv_calloc(1, sizeof *s);
+    if (s == NULL)
+        return PV_E_NOMEM;
+    s->config = config;
+    s->why = why;
+    s->started_ms = pv_env_mono_ms(config->env);
+    init_loop(s);
+    enum pv_err err = start_store(s);
+    if (err == PV_OK)
+        err = start_node(s);
+    if (err == PV_OK)
+        err = start_sessions(s);
+    if (err != PV_OK) {
+        fail(s, err, "cannot open the vault");
+        close_handles(s);
+        if (s->control != NULL)
+            pv_control_server_close(s->control, on_nothing_left, s);
+    } else {
+        uv_prepare_start(&s->prepare, on_prepare);
+        if (config->daemon) {
+            uv_signal_start(&s->sigterm, on_signal, SIGTERM);
+            uv_signal_start(&s->sigint, on_signal, SIGINT);
+        }
+        pv_node_start(s->node, on_node_ready, s);
+    }
+    (void)uv_run(&s->loop, UV_RUN_DEFAULT);
+    int rc = uv_loop_close(&s->loop);
+    PV_ASSERT(rc == 0);
+
+    pv_control_server_free(s->control);
+    pv_tcp_free(s->tcp);
+    pv_files_free(s->files);
+    pv_node_free(s->node);
+    if (s->pool != NULL)
+        pv_pool_stop(s->pool);
+    if (s->committer != NULL)
+        pv_committer_stop(s->committer);
+    if (s->store != NULL)
+        pv_store_close(s->store);
+    pv_replay_cache_free(s->sessions.handshake.replay);
+    pv_wipe(&s->sessions, sizeof s->sessions);
+    if (s->chunker_key != NULL)
+        pv_wipe(s->chunker_key, sizeof *s->chunker_key);
+    pv_free(s->chunker_key);
+    err = s->err;
+    pv_wipe(s, sizeof *s);
+    pv_free(s);
+    return err;
+}

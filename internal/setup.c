@@ -1,0 +1,175 @@
+/*
+ * A vault is complete when its keyring is there: create writes folder, identity, keyring in that
+ * order, so that a crash in between leaves something that create finishes and open refuses.
+ */
+#include "internal/setup.h"
+
+#include "internal/base/mem.h"
+
+#include <poll.h>
+#include <stdio.h>
+
+#define SAY(why, ...) ((void)snprintf(why, PV_SETUP_TEXT_MAX, __VA_ARGS__))
+
+static enum pv_err parse_cluster_key(uint8_t key[static PV_KEY_LEN], const char *text, char *why)
+{
+    if (pv_hex_decode(key, PV_KEY_LEN, text, strlen(text)) == PV_OK)
+        return PV_OK;
+    SAY(why, "malformed cluster key: it must be 64 hex digits (see `peervault key export`)");
+    return PV_E_INVALID;
+}
+
+/* Puts secrets into an empty keyring. */
+static enum pv_err fill_keyring(struct pv_keyring *k, const struct pv_secrets *given, bool blind,
+                                const struct pv_env *env, char *why)
+{
+    uint8_t key[PV_KEY_LEN];
+    char token[PV_TOKEN_TEXT_LEN + 1];
+    uint64_t now_s = pv_env_wall_ms(env) / 1000;
+    enum pv_err err = PV_OK;
+
+    if (!blind) {
+        if (given->cluster_key == NULL)
+            pv_env_random(env, key, sizeof key);
+        else
+            err = parse_cluster_key(key, given->cluster_key, why);
+        if (err == PV_OK && (err = pv_keyring_add_cluster_key(k, key, now_s)) != PV_OK)
+            SAY(why, "the cluster key was refused: all its bytes are equal");
+    }
+    if (err == PV_OK && given->token == NULL && blind) {
+        SAY(why, "a blind node needs the cluster's token: set PEERVAULT_AUTH_TOKEN");
+        err = PV_E_INVALID;
+    }
+    if (err == PV_OK) {
+        const char *text = given->token;
+        if (text == NULL) {
+            pv_token_generate(token, env);
+            text = token;
+        }
+        err = pv_keyring_add_token(k, text, now_s);
+        if (err != PV_OK)
+            SAY(why, "malformed token: it is empty, mistyped, or equal to the cluster key");
+    }
+    pv_wipe(key, sizeof key);
+    pv_wipe(token, sizeof token);
+    return err;
+}
+
+enum pv_err pv_setup_create(const char *path, const struct pv_secrets *secrets, bool blind,
+                            const struct pv_fs *fs, const struct pv_env *env, char *why)
+{
+    struct pv_vault vault = {.fs = fs, .dir = PV_FD_NONE, .lock = PV_FD_NONE};
+    struct pv_identity identity = {0};
+    struct pv_keyring *keyring = pv_calloc(2, sizeof *keyring);
+    if (keyring == NULL)
+        return PV_E_NOMEM;
+    pv_keyring_init(keyring);
+    enum pv_err err = fill_keyring(keyring, secrets, blind, env, why);
+    if (err != PV_OK)
+        goto out;
+    err = pv_vault_create(path, fs);
+    if (err == PV_OK)
+        err = pv_vault_open(&vault, path, fs);
+    if (err != PV_OK) {
+        SAY(why, "cannot create the vault %s: %s", path, pv_err_text(err));
+        goto out;
+    }
+    err = pv_keyring_load(keyring + 1, fs, vault.dir, NULL);
+    if (err != PV_E_NOT_FOUND) {
+        SAY(why, "there is a vault already: %s", path);
+        err = err == PV_OK ? PV_E_EXISTS : err;
+        goto out;
+    }
+    err = pv_identity_create(&identity, fs, vault.dir, env);
+    if (err == PV_E_EXISTS) /* left by a creation that was cut short */
+        err = pv_identity_load(&identity, fs, vault.dir);
+    if (err == PV_OK)
+        err = pv_keyring_save(keyring, fs, vault.dir);
+    if (err != PV_OK)
+        SAY(why, "cannot write the identity or the keyring in %s: %s", path, pv_err_text(err));
+out:
+    pv_vault_close(&vault);
+    pv_identity_wipe(&identity);
+    pv_keyring_wipe(keyring);
+    pv_keyring_wipe(keyring + 1);
+    pv_free(keyring);
+    return err;
+}
+
+/* Given secrets must be the keyring's own: silently using another would split a cluster. */
+static enum pv_err check_secrets(const struct pv_keyring *k, const struct pv_secrets *given,
+                                 char *why)
+{
+    if (given->cluster_key != NULL) {
+        uint8_t key[PV_KEY_LEN];
+        const struct pv_cluster_keys *active = pv_keyring_active(k);
+        enum pv_err err = parse_cluster_key(key, given->cluster_key, why);
+        bool same =
+            err == PV_OK && active != NULL && pv_secret_equal(key, active->cluster_key, sizeof key);
+        pv_wipe(key, sizeof key);
+        if (err != PV_OK)
+            return err;
+        if (!same) {
+            SAY(why, "PEERVAULT_CLUSTER_KEY differs from this vault's keyring: unset it, or use "
+                     "another vault");
+            return PV_E_INVALID;
+        }
+    }
+    bool known = given->token == NULL;
+    for (size_t i = 0; !known && i < k->token_count; i++)
+        known = strcmp(given->token, k->tokens[i].text) == 0;
+    if (!known) {
+        SAY(why, "PEERVAULT_AUTH_TOKEN differs from this vault's keyring: unset it, or use another "
+                 "vault");
+        return PV_E_INVALID;
+    }
+    return PV_OK;
+}
+
+enum pv_err pv_setup_open(struct pv_setup *out, const char *path, const struct pv_secrets *secrets,
+                          const struct pv_fs *fs, const struct pv_env *env, char *why)
+{
+    (void)env;
+    unsigned line = 0;
+    memset(out, 0, sizeof *out);
+    out->vault = (struct pv_vault){.fs = fs, .dir = PV_FD_NONE, .lock = PV_FD_NONE};
+    enum pv_err err = pv_vault_open(&out->vault, path, fs);
+    if (err == PV_OK)
+        err = pv_keyring_load(&out->keyring, fs, out->vault.dir, &line);
+    if (err == PV_E_NOT_FOUND) {
+        SAY(why, "no vault at %s: make one with `peervault init`", path);
+    } else if (err == PV_E_CORRUPT && line > 0) {
+        SAY(why, "%s/keyring, line %u: malformed", path, line);
+    } else if (err == PV_E_AUTH) {
+        SAY(why, "%s/keyring may be read by others: chmod 600 it, and think of new secrets", path);
+    } else if (err != PV_OK) {
+        SAY(why, "cannot open the vault %s: %s", path, pv_err_text(err));
+    } else if ((err = pv_identity_load(&out->identity, fs, out->vault.dir)) != PV_OK) {
+        SAY(why, "%s/identity: %s", path,
+            err == PV_E_AUTH ? "may be read by others: chmod 600 it" : pv_err_text(err));
+    } else {
+        err = check_secrets(&out->keyring, secrets, why);
+    }
+    if (err != PV_OK)
+        pv_setup_close(out);
+    return err;
+}
+
+void pv_setup_close(struct pv_setup *s)
+{
+    pv_vault_close(&s->vault);
+    pv_keyring_wipe(&s->keyring);
+    pv_identity_wipe(&s->identity);
+}
+
+enum pv_err pv_setup_lock(struct pv_setup *s, uint64_t wait_ms, const struct pv_env *env, long *pid)
+{
+    uint64_t until = pv_env_mono_ms(env) + wait_ms;
+    for (;;) {
+        enum pv_err err = pv_vault_lock(&s->vault, pid);
+        if (err != PV_E_BUSY || pv_env_mono_ms(env) >= until)
+            return err;
+        /* A file lock cannot be waited for with a deadline: look again in a moment. */
+        (void)poll(NULL, 0, 50);
+    }
+}
