@@ -10,7 +10,7 @@
  * A job is embedded in the structure that carries its inputs and outputs; that structure belongs
  * to the job from submit to done, and run touches nothing else but the context (immutable, or
  * thread-safe). Work that began cannot be cancelled: an owner that goes away meanwhile clears the
- * back pointer in its job, and done frees what nobody waits for.
+ * back pointer in its job, and done frees what nobody waits for. done may submit the job again.
  */
 #ifndef PV_NODE_JOB_H
 #define PV_NODE_JOB_H
@@ -30,6 +30,8 @@ struct pv_job_context {
     const struct pv_chunker_key *chunker_key; /* NULL on a blind node */
 };
 
+struct pv_node;
+
 struct pv_job {
     /* On a pool thread. NULL: the job is its commit, and goes to the committer. */
     void (*run)(struct pv_job *job, const struct pv_job_context *ctx);
@@ -37,6 +39,8 @@ struct pv_job {
     struct pv_commit commit; /* ops and count are set by the submitter, err is the result */
     enum pv_err err;         /* out, by run; a convention, nobody else reads it */
     struct pv_job *next;     /* private to the host */
+    struct pv_node *node;    /* private to node.c, as is after: done, while node.c counts */
+    void (*after)(struct pv_job *job);
 };
 
 #endif

@@ -50,7 +50,7 @@ struct pv_node_config {
 
 struct pv_node;
 PV_MUST enum pv_err pv_node_new(struct pv_node **out, const struct pv_node_config *config);
-/* Loads the members from the store, then calls ready (once, later). */
+/* Loads the members from the store, then calls ready (once, later). No peers before that. */
 void pv_node_start(struct pv_node *n, void (*ready)(void *arg, enum pv_err err), void *arg);
 /* No event but job results may come after this; closed runs when the last job is done. */
 void pv_node_close(struct pv_node *n, void (*closed)(void *arg), void *arg);

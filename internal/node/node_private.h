@@ -3,6 +3,11 @@
  *
  * Each file owns one part of the state and is the only one that changes it; the others call its
  * functions. A peer is a session with another node; its parts hang off struct pv_peer.
+ *
+ * A peer is: up (HELLO done) -> admitted (members.c knows it) -> dropped. Until it is admitted its
+ * messages are kept and no part but members.c sees it. A dropped peer is out of reach of
+ * pv_node_peer and pv_node_next_peer at once, but freed only when the event is over: a pointer
+ * to it stays good until the function that got it from node.c, or as its argument, returns.
  */
 #ifndef PV_NODE_NODE_PRIVATE_H
 #define PV_NODE_NODE_PRIVATE_H
@@ -34,7 +39,10 @@ struct pv_peer {
     char address[64];
     uint64_t up_since_ms, rtt_ms;
     unsigned pause_count; /* reading is paused while > 0 (pv_peer_pause) */
-    struct pv_sync_peer *sync;
+    bool admitted, dropped;
+    struct pv_list early; /* messages that came before admission (node.c) */
+    size_t early_bytes;
+    struct pv_sync_peer *sync; /* each NULL before attach and after detach */
     struct pv_push_peer *push;
     struct pv_fetch_peer *fetch;
 };
@@ -44,9 +52,13 @@ struct pv_node {
     struct pv_map peers; /* link -> struct pv_peer */
     pv_hlc hlc;
     uint64_t jobs_running;
-    bool closing;
+    bool sweep; /* there are dropped peers to be freed */
+    bool started, closing;
+    void (*ready)(void *arg, enum pv_err err);
+    void *ready_arg;
     void (*closed)(void *arg);
     void *closed_arg;
+    struct pv_job closing_job;
     struct pv_members *members;
     struct pv_sync *sync;
     struct pv_publish *publish;
@@ -55,13 +67,16 @@ struct pv_node {
 };
 
 /* ---- node.c ---- */
-struct pv_peer *pv_node_peer(const struct pv_node *n, pv_link link); /* NULL when gone */
-/* for (size_t i = 0; (p = pv_node_next_peer(n, &i)) != NULL;) */
+/* NULL when gone or dropped. A job keeps the link alone, and asks here in done. */
+struct pv_peer *pv_node_peer(const struct pv_node *n, pv_link link);
+/* Admitted peers only: for (size_t i = 0; (p = pv_node_next_peer(n, &i)) != NULL;) */
 struct pv_peer *pv_node_next_peer(const struct pv_node *n, size_t *pos);
 /* Calls of pause(true) and pause(false) are counted, so that parts need not know each other. */
 void pv_peer_pause(struct pv_peer *p, bool paused);
+bool pv_peer_writable(const struct pv_peer *p);
 /* Sends a payload put together in w (checks pv_wr_end); drops the peer when that fails. */
 void pv_peer_send(struct pv_peer *p, const struct pv_wr *w);
+void pv_peer_drop(struct pv_peer *p, uint8_t goodbye);
 /* The peer broke the protocol: logs what, drops it with GOODBYE protocol. p is gone later. */
 void pv_peer_misbehaved(struct pv_peer *p, const char *what);
 static inline uint64_t pv_node_now(const struct pv_node *n)
@@ -70,8 +85,10 @@ static inline uint64_t pv_node_now(const struct pv_node *n)
 }
 
 /* ---- each part: new/free with the node, attach/detach with a peer, its messages, its time ----
- * attach may fail for lack of memory: the peer is dropped. detach runs before the peer is freed;
- * jobs still running for it must not touch it any more. stop: cancel everything (closing). */
+ * attach sets the part's pointer in the peer; it may fail for lack of memory: the peer is dropped.
+ * detach runs before the peer is freed, for the parts whose pointer is set, and clears it; jobs
+ * still running for it must not touch it any more. Closing detaches every peer, waits for the jobs
+ * (whose done sees pv_node_closing) and then frees the parts. */
 
 PV_MUST enum pv_err pv_members_new(struct pv_node *n);
 void pv_members_free(struct pv_node *n);
@@ -79,12 +96,13 @@ void pv_members_start(struct pv_node *n, void (*ready)(void *arg, enum pv_err er
 /* After the HELLO: admits, refuses, or recognises; calls pv_node_peer_admitted when all is well. */
 void pv_members_peer_up(struct pv_peer *p);
 void pv_members_peer_down(struct pv_peer *p);
-/* A member record became current (committed). */
+/* A member record was committed; it is taken when it wins over what is known of its subject. */
 void pv_members_changed(struct pv_node *n, const uint8_t *env, size_t len);
+/* The peer lost blobs: their held bits are cleared, so that push offers them again. */
+void pv_members_on_lost(struct pv_peer *p, const struct pv_id *ids, size_t count);
 
-/* node.c: the peer is an active member: attach sync, push and fetch. */
+/* node.c: the peer is an active member: attach sync, push and fetch, deliver what came early. */
 void pv_node_peer_admitted(struct pv_peer *p);
-/* node.c: forgets the peer (parts detached) after pv_node_io.drop or down. */
 
 PV_MUST enum pv_err pv_sync_new(struct pv_node *n);
 void pv_sync_free(struct pv_node *n);
@@ -104,6 +122,7 @@ void pv_publish_start(struct pv_node *n); /* picks up records left pending by an
 void pv_publish_on_held(struct pv_node *n);
 /* A member answered STORED for records. */
 void pv_publish_on_stored(struct pv_peer *p, const struct pv_id *hashes, size_t count);
+void pv_publish_on_writable(struct pv_peer *p);
 uint64_t pv_publish_deadline_ms(const struct pv_node *n);
 void pv_publish_tick(struct pv_node *n);
 
