@@ -1,0 +1,200 @@
+/*
+ * From a target to an opened file record, inside a job.
+ *
+ * A key is looked for under its rid first; private files have a random rid and are found through
+ * the key-prefix index, as abbreviated keys are. Every readable cluster key is tried, because
+ * records may lie under an older one until they are re-sealed.
+ */
+#include "internal/file/files_private.h"
+
+#include <string.h>
+
+enum { PREFIX_DIGITS_MIN = 8, PREFIX_ROWS_MAX = 64 };
+
+static bool readable(const struct pv_keyring_key *k)
+{
+    return k->state != PV_KEY_RETIRED;
+}
+
+/* Reads, opens and returns the plain body of the live record behind rid. */
+static enum pv_err open_live(const struct pv_id *rid, const struct pv_job_context *ctx,
+                             uint8_t *plain, struct pv_record *rec, bool *pending)
+{
+    size_t len = PV_RECORD_LEN_MAX;
+    uint8_t *env = pv_malloc(PV_RECORD_LEN_MAX);
+    if (env == NULL)
+        return PV_E_NOMEM;
+    enum pv_err err = pv_store_record(ctx->store, rid, env, &len, pending);
+    if (err == PV_OK && pv_record_parse(rec, env, len) != PV_OK)
+        err = PV_E_CORRUPT;
+    if (err == PV_OK && (rec->flags & PV_RECORD_TOMBSTONE) != 0)
+        err = PV_E_NOT_FOUND;
+    if (err == PV_OK) {
+        const struct pv_cluster_keys *keys = pv_keyring_find(ctx->keyring, &rec->kid);
+        err = keys == NULL ? PV_E_UNSUPPORTED : pv_record_open(plain, env, len, rec, keys);
+    }
+    pv_free(env);
+    return err;
+}
+
+enum pv_err pv_lookup_rid(struct pv_lookup *l, const struct pv_id *rid,
+                          const struct pv_job_context *ctx)
+{
+    struct pv_record rec;
+    enum pv_err err = open_live(rid, ctx, l->plain, &rec, &l->pending);
+    if (err != PV_OK)
+        return err;
+    if (rec.type != PV_RECORD_FILE)
+        return PV_E_CORRUPT;
+    l->rid = *rid;
+    l->hash = rec.hash;
+    l->hlc = rec.hlc;
+    return pv_file_body_decode(&l->body, l->plain, rec.body_len, false);
+}
+
+/* The rid of the file that a name means, under one of our cluster keys. */
+static enum pv_err name_to_rid(struct pv_lookup *l, const struct pv_job_context *ctx,
+                               struct pv_id *file_rid)
+{
+    enum pv_err err = PV_E_NOT_FOUND;
+    for (size_t i = 0; err == PV_E_NOT_FOUND && i < ctx->keyring->key_count; i++) {
+        if (!readable(&ctx->keyring->keys[i]))
+            continue;
+        struct pv_record rec;
+        struct pv_name_body body;
+        bool pending;
+        pv_rid_name(&l->name_rid, &ctx->keyring->keys[i].keys, l->target, l->target_len);
+        err = open_live(&l->name_rid, ctx, l->plain, &rec, &pending);
+        if (err == PV_OK)
+            err = pv_name_body_decode(&body, l->plain, rec.body_len, false);
+        if (err == PV_OK)
+            *file_rid = body.file_rid;
+    }
+    return err;
+}
+
+/* Whether the key of the file in l begins with the digits of the target. */
+static bool key_matches(const struct pv_lookup *l)
+{
+    char hex[PV_ID_HEX_LEN + 1];
+    pv_id_hex(hex, &l->body.sha256);
+    for (size_t i = 0; i < l->target_len; i++) {
+        char c = l->target[i];
+        if ((c >= 'A' && c <= 'F' ? (char)(c - 'A' + 'a') : c) != hex[i])
+            return false;
+    }
+    return true;
+}
+
+static void add_candidate(struct pv_lookup *l)
+{
+    for (size_t i = 0; i < l->candidate_count; i++)
+        if (pv_id_equal(&l->candidates[i], &l->body.sha256))
+            return;
+    if (l->candidate_count < PV_LOOKUP_CANDIDATES)
+        l->candidates[l->candidate_count++] = l->body.sha256;
+}
+
+/* All files whose key begins with the target (8 to 64 digits). */
+static enum pv_err by_prefix(struct pv_lookup *l, const struct pv_job_context *ctx)
+{
+    uint8_t first4[4];
+    struct pv_id rids[PREFIX_ROWS_MAX], found;
+    enum pv_err err = pv_hex_decode(first4, sizeof first4, l->target, 2 * sizeof first4);
+    for (size_t i = 0; err == PV_OK && i < ctx->keyring->key_count; i++) {
+        size_t count = 0;
+        if (!readable(&ctx->keyring->keys[i]))
+            continue;
+        uint64_t tag = pv_key_prefix_tag(&ctx->keyring->keys[i].keys, first4);
+        err = pv_store_by_prefix(ctx->store, tag, rids, PREFIX_ROWS_MAX, &count);
+        for (size_t r = 0; err == PV_OK && r < count; r++) {
+            err = pv_lookup_rid(l, &rids[r], ctx);
+            if (err == PV_OK && key_matches(l)) {
+                add_candidate(l);
+                found = rids[r];
+            }
+            if (err == PV_E_NOT_FOUND || err == PV_E_UNSUPPORTED)
+                err = PV_OK; /* removed meanwhile, or under a key we have not got */
+        }
+    }
+    if (err != PV_OK)
+        return err;
+    if (l->candidate_count == 0)
+        return PV_E_NOT_FOUND;
+    return l->candidate_count > 1 ? PV_E_INVALID : pv_lookup_rid(l, &found, ctx);
+}
+
+static bool all_hex(const char *s, size_t len)
+{
+    return strspn(s, "0123456789abcdefABCDEF") >= len;
+}
+
+static enum pv_err by_key(struct pv_lookup *l, const struct pv_id *sha256,
+                          const struct pv_job_context *ctx)
+{
+    enum pv_err err = PV_E_NOT_FOUND;
+    for (size_t i = 0; err == PV_E_NOT_FOUND && i < ctx->keyring->key_count; i++) {
+        struct pv_id rid;
+        if (!readable(&ctx->keyring->keys[i]))
+            continue;
+        pv_rid_file(&rid, &ctx->keyring->keys[i].keys, sha256);
+        err = pv_lookup_rid(l, &rid, ctx);
+    }
+    return err == PV_E_NOT_FOUND ? by_prefix(l, ctx) : err;
+}
+
+enum pv_err pv_lookup_run(struct pv_lookup *l, const struct pv_job_context *ctx)
+{
+    struct pv_id id;
+    enum pv_err err;
+    l->by_name = false;
+    l->candidate_count = 0;
+    if (l->target_len == PV_ID_HEX_LEN && pv_id_parse(&id, l->target) == PV_OK) {
+        err = by_key(l, &id, ctx);
+        if (err != PV_E_NOT_FOUND)
+            return err;
+    }
+    err = name_to_rid(l, ctx, &id);
+    if (err == PV_OK) {
+        l->by_name = true;
+        return pv_lookup_rid(l, &id, ctx);
+    }
+    if (err == PV_E_NOT_FOUND && l->target_len >= PREFIX_DIGITS_MIN &&
+        l->target_len < PV_ID_HEX_LEN && all_hex(l->target, l->target_len))
+        err = by_prefix(l, ctx);
+    return err;
+}
+
+void pv_lookup_refuse(struct pv_files *f, struct pv_request *rq, const struct pv_lookup *l,
+                      enum pv_err err)
+{
+    if (err == PV_E_NOT_FOUND) {
+        size_t unheard = pv_members_unheard(f->config.node);
+        if (unheard == 0)
+            pv_request_fail(rq, PV_EXIT_NOT_FOUND, "not found: no member has such a file");
+        else
+            pv_request_fail(rq, PV_EXIT_UNAVAILABLE,
+                            "not found here, but %zu of %zu members could not be asked: try again "
+                            "when they are connected (see `peervault peers`)",
+                            unheard, pv_members_active(f->config.node));
+        return;
+    }
+    if (err == PV_E_UNSUPPORTED) {
+        pv_request_fail(rq, PV_EXIT_DENIED,
+                        "the record is sealed under a cluster key that this node has not got");
+        return;
+    }
+    if (err != PV_E_INVALID) {
+        pv_request_fail(rq, pv_exit_of(err), "cannot read the record: %s", pv_err_text(err));
+        return;
+    }
+    json_t *keys = json_array();
+    for (size_t i = 0; i < l->candidate_count; i++) {
+        char hex[PV_ID_HEX_LEN + 1];
+        pv_id_hex(hex, &l->candidates[i]);
+        json_array_append_new(keys, json_string(hex));
+    }
+    rq->io->finish(rq,
+                   json_pack("{s:b, s:i, s:s, s:o}", "ok", 0, "exit", (int)PV_EXIT_USAGE, "error",
+                             "ambiguous prefix: give more digits of the key", "candidates", keys));
+}
