@@ -96,7 +96,9 @@ enum pv_err pv_keyring_add_key(struct pv_keyring *k, const uint8_t key[static PV
     if (err != PV_OK)
         goto out;
     struct pv_keyring_key *entry = &k->keys[k->key_count++];
-    *entry = (struct pv_keyring_key){.keys = keys, .state = state, .created_s = created_s};
+    entry->keys = keys;
+    entry->state = state;
+    entry->created_s = created_s;
     if (state == PV_KEY_ACTIVE) {
         set_active(k, entry);
         if (pv_keyring_dedup(k) == NULL)

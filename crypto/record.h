@@ -6,8 +6,9 @@
  *  168  4 body length n (ciphertext without tag)   172 4 zero
  *  176  n + 16 ciphertext and tag (clear types: n, no tag)   then 64 Ed25519 signature
  *
- *   key 32 || nonce 12 || commitment 32 = HKDF-Expand(K_rec[e], "PV1/record" 00 || bytes[0..136),
- * 76) AAD = bytes[0..136); signature over "PV1/record" 00 || all bytes before it
+ *   key 32 || nonce 12 || commitment 32 =
+ *       HKDF-Expand(K_rec[e], "PV1/record" 00 || bytes[0..136), 76)
+ *   AAD = bytes[0..136); signature over "PV1/record" 00 || all bytes before it
  *
  * Ordering fields are clear and signed, and envelopes travel byte for byte. storage/format.md has
  * the reasons and the bodies. Pure functions, thread-safe.
