@@ -6,6 +6,7 @@
  * records may lie under an older one until they are re-sealed.
  */
 #include "internal/file/files_private.h"
+#include "internal/file/open_record.h"
 
 #include <string.h>
 
@@ -16,32 +17,11 @@ static bool readable(const struct pv_keyring_key *k)
     return k->state != PV_KEY_RETIRED;
 }
 
-/* Reads, opens and returns the plain body of the live record behind rid. */
-static enum pv_err open_live(const struct pv_id *rid, const struct pv_job_context *ctx,
-                             uint8_t *plain, struct pv_record *rec, bool *pending)
-{
-    size_t len = PV_RECORD_LEN_MAX;
-    uint8_t *env = pv_malloc(PV_RECORD_LEN_MAX);
-    if (env == NULL)
-        return PV_E_NOMEM;
-    enum pv_err err = pv_store_record(ctx->store, rid, env, &len, pending);
-    if (err == PV_OK && pv_record_parse(rec, env, len) != PV_OK)
-        err = PV_E_CORRUPT;
-    if (err == PV_OK && (rec->flags & PV_RECORD_TOMBSTONE) != 0)
-        err = PV_E_NOT_FOUND;
-    if (err == PV_OK) {
-        const struct pv_cluster_keys *keys = pv_keyring_find(ctx->keyring, &rec->kid);
-        err = keys == NULL ? PV_E_UNSUPPORTED : pv_record_open(plain, env, len, rec, keys);
-    }
-    pv_free(env);
-    return err;
-}
-
 enum pv_err pv_lookup_rid(struct pv_lookup *l, const struct pv_id *rid,
                           const struct pv_job_context *ctx)
 {
     struct pv_record rec;
-    enum pv_err err = open_live(rid, ctx, l->plain, &rec, &l->pending);
+    enum pv_err err = pv_open_live(l->plain, &rec, &l->pending, rid, ctx);
     if (err != PV_OK)
         return err;
     if (rec.type != PV_RECORD_FILE)
@@ -64,7 +44,7 @@ static enum pv_err name_to_rid(struct pv_lookup *l, const struct pv_job_context 
         struct pv_name_body body;
         bool pending;
         pv_rid_name(&l->name_rid, &ctx->keyring->keys[i].keys, l->target, l->target_len);
-        err = open_live(&l->name_rid, ctx, l->plain, &rec, &pending);
+        err = pv_open_live(l->plain, &rec, &pending, &l->name_rid, ctx);
         if (err == PV_OK)
             err = pv_name_body_decode(&body, l->plain, rec.body_len, false);
         if (err == PV_OK)

@@ -1,0 +1,29 @@
+#include "internal/file/open_record.h"
+
+#include "internal/base/mem.h"
+
+enum pv_err pv_open_envelope(uint8_t *plain, struct pv_record *rec, const uint8_t *env, size_t len,
+                             const struct pv_job_context *ctx)
+{
+    if (pv_record_parse(rec, env, len) != PV_OK)
+        return PV_E_CORRUPT;
+    if ((rec->flags & PV_RECORD_TOMBSTONE) != 0)
+        return PV_E_NOT_FOUND;
+    const struct pv_cluster_keys *keys = pv_keyring_find(ctx->keyring, &rec->kid);
+    return keys == NULL ? PV_E_UNSUPPORTED : pv_record_open(plain, env, len, rec, keys);
+}
+
+enum pv_err pv_open_live(uint8_t *plain, struct pv_record *rec, bool *pending,
+                         const struct pv_id *rid, const struct pv_job_context *ctx)
+{
+    size_t len = PV_RECORD_LEN_MAX;
+    uint8_t *env = pv_malloc(PV_RECORD_LEN_MAX);
+    if (env == NULL)
+        return PV_E_NOMEM;
+    enum pv_err err = pv_store_record(ctx->store, rid, env, &len, pending);
+    if (err == PV_OK)
+        err = pv_open_envelope(plain, rec, env, len, ctx);
+    rec->body = NULL;
+    pv_free(env);
+    return err;
+}

@@ -1,0 +1,18 @@
+/* Reading and opening one sealed record inside a job; shared by lookup, listing and removal. */
+#ifndef PV_FILE_OPEN_RECORD_H
+#define PV_FILE_OPEN_RECORD_H
+
+#include "crypto/body.h"
+#include "internal/node/job.h"
+
+/*
+ * Opens an envelope of a type 1 or 2 record into plain (PV_RECORD_BODY_MAX bytes), with whatever
+ * key of the keyring it names. NOT_FOUND: a tombstone; UNSUPPORTED: a key we have not got; CORRUPT.
+ */
+PV_MUST enum pv_err pv_open_envelope(uint8_t *plain, struct pv_record *rec, const uint8_t *env,
+                                     size_t len, const struct pv_job_context *ctx);
+/* The same for the record that is current under a rid. *rec borrows nothing. */
+PV_MUST enum pv_err pv_open_live(uint8_t *plain, struct pv_record *rec, bool *pending,
+                                 const struct pv_id *rid, const struct pv_job_context *ctx);
+
+#endif
