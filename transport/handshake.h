@@ -64,6 +64,7 @@ struct pv_handshake_context {
     X(EXPECTED, "another node than expected")   /* than the one dialled */          \
     X(SELF, "this is ourselves")                                                    \
     X(SILENT, "closed without an answer: wrong token on one side?") /* before M2 */ \
+    X(HELLO, "no valid HELLO after the handshake")                                  \
     X(DEADLINE, "handshake took too long")                                          \
     X(GONE, "closed during the handshake") /* by the other side */
 

@@ -11,7 +11,10 @@
  * come out as effects. It decides nothing about membership: whoever gets PV_SESSION_UP may close.
  * A session owns at most one inbound frame buffer (512 bytes before authentication) and an
  * outbound buffer of PV_SESSION_OUT_MAX bytes, both allocated on first use.
- * Not thread-safe. Views in effects are valid until the next call on the session.
+ * Every refusal and every end is logged here, once.
+ *
+ * Not thread-safe. The bytes of SEND stay where they are until pv_session_sent or free; other views
+ * are valid until the next pv_session_feed.
  */
 #ifndef PV_TRANSPORT_SESSION_H
 #define PV_TRANSPORT_SESSION_H
@@ -28,24 +31,26 @@ struct pv_session_context {
     struct pv_handshake_context handshake;
     const struct pv_cluster_keys *const *readable; /* for HELLO proofs; count 0 on a blind node */
     size_t readable_count;
-    struct pv_msg_hello hello; /* what we say; proofs are filled in by the session */
+    struct pv_msg_hello
+        hello;             /* what we say; the session fills in version, role, features, proofs */
+    uint64_t handshake_ms; /* deadline from creation to HELLO; 0: PV_HANDSHAKE_MS */
 };
 
 struct pv_session_peer {
     struct pv_handshake_peer handshake;
     struct pv_msg_hello hello;
-    bool keyed;                /* proved that it holds our active cluster key */
+    bool keyed;                /* proved that it holds a cluster key that we can read with */
     uint8_t hash[PV_HASH_LEN]; /* h, the handshake hash: salts the digest */
     bool dialled;              /* we dialled it */
 };
 
 enum pv_session_effect_type {
-    PV_SESSION_SEND, /* write bytes[0..len) to the socket, then pv_session_sent(s, len) */
+    PV_SESSION_SEND, /* write bytes[0..len) to the socket, then pv_session_sent; once until then */
     PV_SESSION_UP,   /* established; pv_session_peer is complete */
     PV_SESSION_MSG,  /* message msg_type with body[0..len) behind the type byte */
     PV_SESSION_DATA, /* stream data, with flags FIN or RST; the stream is the node's affair */
     PV_SESSION_PONG, /* answer to pv_session_ping after rtt_ms */
-    PV_SESSION_DOWN, /* close the socket (after what was to be sent); nothing follows */
+    PV_SESSION_DOWN, /* close the socket: what was to be sent has been; nothing follows */
 };
 
 struct pv_session_effect {
@@ -68,26 +73,33 @@ PV_MUST enum pv_err pv_session_new(struct pv_session **out, const struct pv_sess
                                    const char *address);
 void pv_session_free(struct pv_session *s);
 
-/* Takes in up to one frame; *used bytes were consumed. After an error only DOWN is left. */
+/* Takes in up to one frame; *used bytes were consumed (none while an effect of the frame before
+ * waits to be taken). After an error only DOWN is left, and all input is swallowed. */
 void pv_session_feed(struct pv_session *s, const uint8_t *in, size_t len, size_t *used);
 void pv_session_eof(struct pv_session *s); /* the socket ended or failed */
 bool pv_session_next(struct pv_session *s, struct pv_session_effect *out);
 void pv_session_sent(struct pv_session *s, size_t len); /* the socket took len bytes of SEND */
+/* The owner stops (false) or goes on reading: while it does not read, silence is no sign of death,
+ * and the session keeps the other side content with PINGs. */
+void pv_session_reading(struct pv_session *s, bool reading);
 
 uint64_t pv_session_deadline_ms(const struct pv_session *s); /* mono; UINT64_MAX: none */
 void pv_session_tick(struct pv_session *s);
 
 /* Established sessions only. payload = type byte and body (see msg.h). PV_E_LIMIT: the outbound
- * buffer is full and the session has been closed; PV_E_CLOSED: it was down already. */
+ * buffer is full and the session has been closed, likewise PV_E_NOMEM; PV_E_CLOSED: it was down
+ * already. */
 PV_MUST enum pv_err pv_session_send(struct pv_session *s, const uint8_t *payload, size_t len);
 PV_MUST enum pv_err pv_session_send_data(struct pv_session *s, uint32_t stream, uint8_t flags,
                                          const uint8_t *data, size_t len);
-PV_MUST enum pv_err pv_session_ping(struct pv_session *s);    /* one at a time: PV_E_BUSY */
-void pv_session_close(struct pv_session *s, uint8_t goodbye); /* GOODBYE, then DOWN */
+PV_MUST enum pv_err pv_session_ping(struct pv_session *s); /* one at a time: PV_E_BUSY */
+/* GOODBYE, then DOWN with CANCELLED; before HELLO was said: DOWN alone. No-op when closing. */
+void pv_session_close(struct pv_session *s, uint8_t goodbye);
 
 bool pv_session_writable(const struct pv_session *s); /* queued bytes < PV_SESSION_OUT_HIGH */
 bool pv_session_up(const struct pv_session *s);
 const struct pv_session_peer *pv_session_peer(const struct pv_session *s); /* once up */
 const char *pv_session_address(const struct pv_session *s);
+const char *pv_session_cause(const struct pv_session *s); /* why it ended, for people; "" before */
 
 #endif
