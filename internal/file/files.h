@@ -4,7 +4,7 @@
  *   ingest.h    store: bytes -> chunks -> sealed blobs -> commit -> records -> copies
  *   retrieve.h  get: record -> tree -> blobs (local or fetched) -> bytes, verified
  *   lookup.h    from a key, a name or a key prefix to a file record
- *   query.h     ls, stat, rm, status, peers, ping
+ *   list.c, stat.c, remove.c, status.c: the other requests
  *
  * Like the node core it does no input or output of its own: blocking work is jobs.
  */
@@ -27,7 +27,7 @@ struct pv_files_config {
     size_t memory_bytes; /* budget of ingest and retrieve */
     enum pv_convergence convergence;
     unsigned replicas;
-    /* The server's own part of `status` and `peers` (members are added by query.c). */
+    /* The server's own part of `status` and `peers` (members are added by status.c). */
     void (*describe_status)(void *arg, json_t *status);
     void (*describe_peers)(void *arg, json_t *peers);
     void *arg;

@@ -9,7 +9,7 @@ struct pv_files {
     struct pv_files_config config;
     struct pv_budget memory;
     struct pv_list waiting; /* operations with a deadline (struct pv_timer) */
-    struct pv_list pings;   /* query.c */
+    struct pv_list pings;   /* status.c */
 };
 
 /* A deadline of an operation. Unlinked when zeroed or after it fired. */

@@ -1,0 +1,277 @@
+/* status, peers and ping: what the node knows of itself and of the others. */
+#include "internal/file/files_private.h"
+
+#include <string.h>
+
+/* ---- status ---- */
+
+struct status {
+    struct pv_files *files;
+    struct pv_request *rq; /* NULL: cancelled */
+    struct pv_job job;
+    struct pv_store_counts counts;
+};
+
+static void run_counts(struct pv_job *job, const struct pv_job_context *ctx)
+{
+    struct status *s = PV_CONTAINER_OF(job, struct status, job);
+    job->err = pv_store_counts(ctx->store, &s->counts);
+}
+
+static void set_int(json_t *object, const char *key, uint64_t value)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+static void set_node(json_t *object, const struct pv_id *node_id)
+{
+    char text[PV_NODE_TEXT_LEN];
+    pv_node_id_format(text, node_id);
+    json_object_set_new(object, "node", json_string(text));
+}
+
+static json_t *describe(struct status *s)
+{
+    struct pv_files *f = s->files;
+    const struct pv_node *n = f->config.node;
+    struct pv_node_peer_info peers[PV_MEMBERS_MAX];
+    size_t count = pv_node_peers(n, peers, PV_MEMBERS_MAX), in_sync = 0;
+    for (size_t i = 0; i < count; i++)
+        in_sync += peers[i].in_sync;
+    json_t *o = json_object();
+    set_node(o, &pv_node_config(n)->identity->node_id);
+    f->config.describe_status(f->config.arg, o);
+    set_int(o, "blobs", s->counts.blobs);
+    set_int(o, "blob_bytes", s->counts.blob_bytes);
+    set_int(o, "files", s->counts.files);
+    set_int(o, "names", s->counts.names);
+    set_int(o, "records", s->counts.records);
+    set_int(o, "pending", s->counts.pending);
+    set_int(o, "disk_free_bytes", s->counts.disk_free_bytes);
+    set_int(o, "unknown_files", s->counts.unknown_files);
+    set_int(o, "members", pv_members_active(n));
+    set_int(o, "connected", count);
+    set_int(o, "in_sync", in_sync);
+    set_int(o, "mem_used_bytes", f->memory.used_bytes);
+    json_object_set_new(o, "healthy", json_boolean(s->counts.unknown_files <= 64));
+    return o;
+}
+
+static void on_counts(struct pv_job *job)
+{
+    struct status *s = PV_CONTAINER_OF(job, struct status, job);
+    if (s->rq != NULL && job->err != PV_OK)
+        pv_request_fail(s->rq, pv_exit_of(job->err), "cannot read vault.db: %s",
+                        pv_err_text(job->err));
+    else if (s->rq != NULL)
+        pv_request_ok(s->rq, describe(s));
+    pv_free(s);
+}
+
+static void status_on_cancel(struct pv_request *rq)
+{
+    struct status *s = rq->op;
+    s->rq = NULL;
+}
+
+static const struct pv_request_ops status_ops = {.on_cancel = status_on_cancel};
+
+void pv_query_status(struct pv_files *f, struct pv_request *rq)
+{
+    struct status *s = pv_calloc(1, sizeof *s);
+    if (s == NULL) {
+        pv_request_fail(rq, PV_EXIT_FAILED, "out of memory");
+        return;
+    }
+    s->files = f;
+    s->rq = rq;
+    rq->op = s;
+    rq->ops = &status_ops;
+    s->job = (struct pv_job){.run = run_counts, .done = on_counts};
+    pv_node_submit(f->config.node, &s->job);
+}
+
+/* ---- peers ---- */
+
+static const char *role_text(uint8_t role)
+{
+    return role == PV_ROLE_BLIND ? "blind" : "keyed";
+}
+
+static json_t *connected_peer(struct pv_files *f, const struct pv_node_peer_info *p)
+{
+    uint64_t up_ms = pv_env_mono_ms(f->config.env) - p->up_since_ms;
+    json_t *o = json_object();
+    set_node(o, &p->node_id);
+    json_object_set_new(o, "address", json_string(p->address));
+    json_object_set_new(o, "state", json_string("connected"));
+    json_object_set_new(o, "role",
+                        json_string(role_text(p->keyed ? PV_ROLE_KEYED : PV_ROLE_BLIND)));
+    json_object_set_new(o, "dialled", json_boolean(p->dialled));
+    if (p->rtt_ms != UINT64_MAX)
+        set_int(o, "rtt_ms", p->rtt_ms);
+    json_object_set_new(o, "skew_ms", json_integer(p->skew_ms));
+    set_int(o, "connected_s", up_ms / 1000);
+    json_object_set_new(o, "in_sync", json_boolean(p->in_sync));
+    set_int(o, "offered", p->offered);
+    set_int(o, "wanted", p->wanted);
+    return o;
+}
+
+void pv_query_peers(struct pv_files *f, struct pv_request *rq)
+{
+    const struct pv_node *n = f->config.node;
+    struct pv_node_peer_info peers[PV_MEMBERS_MAX];
+    const struct pv_member *members[PV_MEMBERS_MAX];
+    json_t *list = json_array();
+    size_t count = pv_node_peers(n, peers, PV_MEMBERS_MAX);
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, connected_peer(f, &peers[i]));
+    count = pv_members_list(n, members, PV_MEMBERS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        const struct pv_member *m = members[i];
+        if (m->link != 0 || m->body.expelled ||
+            pv_id_equal(&m->node_id, &pv_node_config(n)->identity->node_id))
+            continue;
+        json_t *o = json_object();
+        set_node(o, &m->node_id);
+        json_object_set_new(o, "state", json_string("absent"));
+        json_object_set_new(o, "role", json_string(role_text(m->body.role)));
+        json_array_append_new(list, o);
+    }
+    f->config.describe_peers(f->config.arg, list);
+    pv_request_ok(rq, json_pack("{s:o}", "peers", list));
+}
+
+/* ---- ping ---- */
+
+enum { PINGS_MAX = 1000, PING_GAP_MS = 1000, PING_WAIT_MS = 5000 };
+
+struct ping {
+    struct pv_files *files;
+    struct pv_request *rq;
+    struct pv_list link; /* of files->pings */
+    struct pv_timer timer;
+    pv_link peer;
+    json_int_t count, sent, received;
+    bool waiting;
+};
+
+static void ping_release(struct ping *p)
+{
+    pv_files_disarm(&p->timer);
+    pv_list_remove(&p->link);
+    pv_free(p);
+}
+
+static void ping_finish(struct ping *p)
+{
+    if (p->received > 0)
+        pv_request_ok(p->rq, json_pack("{s:I, s:I}", "sent", p->sent, "received", p->received));
+    else
+        pv_request_fail(p->rq, PV_EXIT_UNAVAILABLE, "no answer from the peer");
+    ping_release(p);
+}
+
+static void ping_fire(struct pv_timer *timer)
+{
+    struct ping *p = PV_CONTAINER_OF(timer, struct ping, timer);
+    if (p->sent == p->count || p->waiting) {
+        ping_finish(p);
+        return;
+    }
+    const struct pv_node_io *io = &pv_node_config(p->files->config.node)->io;
+    enum pv_err err = io->ping(io->ctx, p->peer);
+    if (err == PV_E_CLOSED || err == PV_E_LIMIT) {
+        ping_finish(p);
+        return;
+    }
+    /* BUSY: a keep-alive is under way; its answer counts as ours. */
+    p->sent++;
+    p->waiting = true;
+    pv_files_arm(p->files, timer, pv_env_mono_ms(p->files->config.env) + PING_WAIT_MS);
+}
+
+void pv_files_pong(struct pv_files *f, pv_link link, uint64_t rtt_ms)
+{
+    PV_LIST_EACH(&f->pings, e)
+    {
+        struct ping *p = PV_LIST_ENTRY(e, struct ping, link);
+        if (p->peer != link || !p->waiting)
+            continue;
+        p->waiting = false;
+        p->received++;
+        p->rq->io->event(p->rq,
+                         json_pack("{s:s, s:I}", "event", "pong", "rtt_ms", (json_int_t)rtt_ms));
+        uint64_t gap = p->sent == p->count ? 0 : PING_GAP_MS;
+        pv_files_arm(f, &p->timer, pv_env_mono_ms(f->config.env) + gap);
+    }
+}
+
+void pv_files_link_down(struct pv_files *f, pv_link link)
+{
+    PV_LIST_EACH(&f->pings, e)
+    {
+        struct ping *p = PV_LIST_ENTRY(e, struct ping, link);
+        if (p->peer == link)
+            ping_finish(p);
+    }
+}
+
+static void ping_on_cancel(struct pv_request *rq)
+{
+    ping_release(rq->op);
+}
+
+static const struct pv_request_ops ping_ops = {.on_cancel = ping_on_cancel};
+
+/* The connected peer whose node id (text or hex) begins so; 0: none or several. */
+static pv_link find_peer(const struct pv_files *f, const char *beginning, size_t *matches)
+{
+    struct pv_node_peer_info peers[PV_MEMBERS_MAX];
+    size_t count = pv_node_peers(f->config.node, peers, PV_MEMBERS_MAX), len = strlen(beginning);
+    pv_link found = 0;
+    *matches = 0;
+    for (size_t i = 0; i < count; i++) {
+        char text[PV_NODE_TEXT_LEN], hex[PV_ID_HEX_LEN + 1];
+        pv_node_id_format(text, &peers[i].node_id);
+        pv_id_hex(hex, &peers[i].node_id);
+        if (strncmp(text, beginning, len) != 0 && strncmp(hex, beginning, len) != 0)
+            continue;
+        found = peers[i].link;
+        ++*matches;
+    }
+    return *matches == 1 ? found : 0;
+}
+
+void pv_query_ping(struct pv_files *f, struct pv_request *rq)
+{
+    const char *node = json_string_value(json_object_get(rq->args, "node"));
+    const json_t *count = json_object_get(rq->args, "count");
+    json_int_t wanted = count == NULL ? 1 : json_integer_value(count);
+    size_t matches = 0;
+    if (node == NULL || *node == '\0' || wanted < 1 || wanted > PINGS_MAX) {
+        pv_request_fail(rq, PV_EXIT_USAGE, "malformed node id or count (1 to %d)", PINGS_MAX);
+        return;
+    }
+    pv_link peer = find_peer(f, node, &matches);
+    if (matches > 1) {
+        pv_request_fail(rq, PV_EXIT_USAGE, "ambiguous node id: %zu peers match", matches);
+        return;
+    }
+    struct ping *p = peer == 0 ? NULL : pv_calloc(1, sizeof *p);
+    if (p == NULL) {
+        pv_request_fail(rq, PV_EXIT_UNAVAILABLE,
+                        "no such peer is connected (see `peervault peers`)");
+        return;
+    }
+    p->files = f;
+    p->rq = rq;
+    p->peer = peer;
+    p->count = wanted;
+    p->timer.fire = ping_fire;
+    rq->op = p;
+    rq->ops = &ping_ops;
+    pv_list_push_back(&f->pings, &p->link);
+    pv_files_arm(f, &p->timer, pv_env_mono_ms(f->config.env));
+}
