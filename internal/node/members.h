@@ -5,8 +5,14 @@
  * by a record of ours with generation 0. A peer that claims to be keyed without the proof is sent
  * away with GOODBYE "other cluster key"; one whose record says expelled, with "membership". Our own
  * record is written when the vault is made (pv_members_found_record).
- * A peer that returns with another store, or with an older count of openings, has its held bits
- * cleared, so that everything is offered to it again.
+ * A peer that returns with another store, or with a count of openings that is not higher although
+ * it was started anew, has its held bits cleared, so that everything is offered to it again.
+ *
+ * Whose records are taken: those of keyed members. An active keyed member also vouches for what it
+ * hands over: being an admin, it could sign any member record itself, which is how a newcomer
+ * learns the cluster; and what an expelled member wrote before stays in the set of all, so a
+ * newcomer must get it too, or the digests would never agree again. The expelled node itself gets
+ * no session.
  */
 #ifndef PV_NODE_MEMBERS_H
 #define PV_NODE_MEMBERS_H
@@ -32,7 +38,8 @@ size_t pv_members_active(const struct pv_node *n); /* not expelled, not stale; w
 size_t pv_members_unheard(const struct pv_node *n);
 const struct pv_member *pv_members_find(const struct pv_node *n, const struct pv_id *node_id);
 size_t pv_members_list(const struct pv_node *n, const struct pv_member **out, size_t max);
-/* Whether an author may write records of types 1 and 2 (and 3): an active keyed member. */
+/* Whether an author may write records of types 1 and 2 (and 3): a keyed member, not expelled. Stale
+ * ones may: they are no longer placed, but what they wrote stays. */
 bool pv_members_may_write(const struct pv_node *n, const uint8_t author[static PV_PUB_LEN]);
 
 #endif

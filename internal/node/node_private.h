@@ -93,11 +93,26 @@ static inline uint64_t pv_node_now(const struct pv_node *n)
 PV_MUST enum pv_err pv_members_new(struct pv_node *n);
 void pv_members_free(struct pv_node *n);
 void pv_members_start(struct pv_node *n, void (*ready)(void *arg, enum pv_err err), void *arg);
-/* After the HELLO: admits, refuses, or recognises; calls pv_node_peer_admitted when all is well. */
+/* recognise.c: after the HELLO: refuses, or calls pv_node_peer_admitted later. */
 void pv_members_peer_up(struct pv_peer *p);
 void pv_members_peer_down(struct pv_peer *p);
 /* A member record was committed; it is taken when it wins over what is known of its subject. */
 void pv_members_changed(struct pv_node *n, const uint8_t *env, size_t len);
+/* Whether a (verified) record, handed over by p, may be stored as far as its author is concerned.
+ */
+bool pv_members_accept(const struct pv_peer *p, const struct pv_record *rec);
+/* Whether this very member record is the current one. */
+bool pv_members_current(const struct pv_node *n, const struct pv_record *rec);
+/* All member records in RECORD messages: before others, whose authors they are. */
+void pv_members_send_all(struct pv_peer *p);
+/* A small number that stands for a member while the node runs. False: not a member. */
+enum { PV_MEMBERS_KNOWN_MAX = 256 }; /* expelled ones with them; slots are below */
+bool pv_members_slot(const struct pv_node *n, const struct pv_id *node_id, unsigned *slot);
+/* pv_members_found_record for any subject. */
+PV_MUST enum pv_err pv_members_seal(uint8_t *env, size_t *len, const struct pv_identity *identity,
+                                    const uint8_t subject[static PV_PUB_LEN], pv_hlc hlc);
+/* Notes the session in the member. NULL: p is no member, or an expelled one. */
+const struct pv_member *pv_members_connected(struct pv_peer *p);
 /* The peer lost blobs: their held bits are cleared, so that push offers them again. */
 void pv_members_on_lost(struct pv_peer *p, const struct pv_id *ids, size_t count);
 
