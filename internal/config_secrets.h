@@ -32,7 +32,7 @@ typedef void (*pv_config_warn)(void *ctx, const char *text);
  */
 PV_MUST enum pv_err pv_config_secrets_load(struct pv_config_secrets *out,
                                            const struct pv_config_source *source,
-                                           pv_config_warn warn, void *warn_ctx, char *why);
+                                           pv_config_warn warn_fn, void *warn_ctx, char *why);
 
 /*
  * Reads a file with one secret into dst (dst_cap bytes, NUL included). May be a symbolic link, as
