@@ -1,0 +1,186 @@
+/*
+ * The vault folder. Everything is relative to the one directory handle; only create and open see a
+ * path of the outside world. New directories are synced from the bottom up: a folder is durable
+ * when its parent is, and nothing is put into one before that.
+ */
+#include "storage/vault.h"
+#include "internal/base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const char *const sub_folders[] = {"blobs", "tmp", "quarantine"};
+
+void pv_blob_path(char out[static PV_BLOB_PATH_LEN + 1], const struct pv_id *id)
+{
+    char hex[PV_ID_HEX_LEN + 1];
+    pv_id_hex(hex, id);
+    memcpy(out, "blobs/", 6);
+    memcpy(out + 6, hex, 2);
+    out[8] = '/';
+    memcpy(out + 9, hex, sizeof hex);
+}
+
+enum pv_err pv_blob_path_parse(struct pv_id *id, const char *file_name)
+{
+    for (const char *p = file_name; *p != '\0'; p++)
+        if (!((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'f')))
+            return PV_E_INVALID; /* an upper-case name is another file */
+    return pv_id_parse(id, file_name);
+}
+
+static enum pv_err sync_folder(const struct pv_fs *fs, pv_fd dir, const char *path)
+{
+    pv_fd fd;
+    enum pv_err err = fs->open(fs->ctx, dir, path, PV_FS_READ | PV_FS_DIRECTORY, &fd);
+    if (err != PV_OK)
+        return err;
+    err = fs->sync(fs->ctx, fd);
+    enum pv_err closed = fs->close(fs->ctx, fd);
+    return err != PV_OK ? err : closed;
+}
+
+/* PV_OK also when it exists. */
+static enum pv_err make_folder(const struct pv_fs *fs, pv_fd dir, const char *path)
+{
+    enum pv_err err = fs->mkdir(fs->ctx, dir, path);
+    return err == PV_E_EXISTS ? PV_OK : err;
+}
+
+/* The folder itself and what is missing above it; the parent of each new one is synced. */
+static enum pv_err make_path(const struct pv_fs *fs, char *path)
+{
+    for (char *p = path + 1;; p++) {
+        if (*p != '/' && *p != '\0')
+            continue;
+        char end = *p;
+        *p = '\0';
+        enum pv_err err = fs->mkdir(fs->ctx, PV_FD_NONE, path);
+        if (err == PV_OK) {
+            char *slash = strrchr(path, '/');
+            if (slash == NULL) {
+                err = sync_folder(fs, PV_FD_NONE, ".");
+            } else {
+                char kept = slash[1]; /* "/" stays when the parent is the root */
+                slash[1] = '\0';
+                err = sync_folder(fs, PV_FD_NONE, path);
+                slash[1] = kept;
+            }
+        }
+        *p = end;
+        if (err != PV_OK && err != PV_E_EXISTS)
+            return err;
+        if (end == '\0')
+            return PV_OK;
+    }
+}
+
+/* The one folder that the user named, and that may therefore be a symbolic link. */
+static enum pv_err open_root(const struct pv_fs *fs, const char *path, pv_fd *out)
+{
+    return fs->open(fs->ctx, PV_FD_NONE, path, PV_FS_READ | PV_FS_DIRECTORY | PV_FS_FOLLOW, out);
+}
+
+static enum pv_err make_sub_folders(const struct pv_fs *fs, pv_fd root)
+{
+    enum pv_err err = PV_OK;
+    for (size_t i = 0; i < PV_COUNT(sub_folders) && err == PV_OK; i++)
+        err = make_folder(fs, root, sub_folders[i]);
+    for (unsigned i = 0; i < 256 && err == PV_OK; i++) {
+        char path[sizeof "blobs/00"];
+        snprintf(path, sizeof path, "blobs/%02x", i & 0xff);
+        err = make_folder(fs, root, path);
+    }
+    if (err == PV_OK)
+        err = sync_folder(fs, root, "blobs");
+    return err == PV_OK ? fs->sync(fs->ctx, root) : err;
+}
+
+enum pv_err pv_vault_create(const char *path, const struct pv_fs *fs)
+{
+    if (path[0] == '\0')
+        return PV_E_INVALID;
+    PV_AUTO_FREE char *copy = pv_strdup(path);
+    if (copy == NULL)
+        return PV_E_NOMEM;
+    for (size_t len = strlen(copy); len > 1 && copy[len - 1] == '/'; len--)
+        copy[len - 1] = '\0';
+
+    pv_fd root;
+    enum pv_err err = make_path(fs, copy);
+    if (err == PV_OK)
+        err = open_root(fs, copy, &root);
+    if (err != PV_OK)
+        return err;
+    err = make_sub_folders(fs, root);
+    enum pv_err closed = fs->close(fs->ctx, root);
+    return err != PV_OK ? err : closed;
+}
+
+enum pv_err pv_vault_open(struct pv_vault *out, const char *path, const struct pv_fs *fs)
+{
+    struct pv_vault v = {fs, PV_FD_NONE, PV_FD_NONE};
+    enum pv_err err = open_root(fs, path, &v.dir);
+    if (err != PV_OK)
+        return err;
+    for (size_t i = 0; i < PV_COUNT(sub_folders) && err == PV_OK; i++) {
+        struct pv_fs_stat st;
+        err = fs->stat_at(fs->ctx, v.dir, sub_folders[i], &st);
+        if (err == PV_OK && !st.is_directory)
+            err = PV_E_NOT_FOUND;
+    }
+    if (err != PV_OK) {
+        pv_vault_close(&v);
+        return err;
+    }
+    *out = v;
+    return PV_OK;
+}
+
+/* Nothing is written through these handles but the pid: a failed close loses nothing. */
+void pv_vault_close(struct pv_vault *v)
+{
+    if (v->lock != PV_FD_NONE)
+        (void)v->fs->close(v->fs->ctx, v->lock);
+    if (v->dir != PV_FD_NONE)
+        (void)v->fs->close(v->fs->ctx, v->dir);
+    v->lock = v->dir = PV_FD_NONE;
+}
+
+static long read_pid(const struct pv_fs *fs, pv_fd fd)
+{
+    char text[24] = "";
+    size_t got = 0;
+    if (fs->read(fs->ctx, fd, text, sizeof text - 1, 0, &got) != PV_OK)
+        return 0;
+    char *end;
+    long pid = strtol(text, &end, 10);
+    return end != text && *end == '\n' && pid > 0 ? pid : 0;
+}
+
+enum pv_err pv_vault_lock(struct pv_vault *v, long *holder_pid)
+{
+    const struct pv_fs *fs = v->fs;
+    pv_fd fd;
+    PV_ASSERT(v->lock == PV_FD_NONE);
+    enum pv_err err = fs->open(fs->ctx, v->dir, "lock", PV_FS_WRITE | PV_FS_CREATE, &fd);
+    if (err != PV_OK)
+        return err;
+    err = fs->lock(fs->ctx, fd);
+    if (err == PV_E_BUSY)
+        *holder_pid = read_pid(fs, fd);
+    if (err == PV_OK)
+        err = fs->truncate(fs->ctx, fd, 0);
+    if (err == PV_OK) {
+        char text[24];
+        int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+        err = fs->write(fs->ctx, fd, text, (size_t)len, 0);
+    }
+    if (err != PV_OK) {
+        (void)fs->close(fs->ctx, fd);
+        return err;
+    }
+    v->lock = fd;
+    return PV_OK;
+}
