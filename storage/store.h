@@ -17,7 +17,15 @@
 #include "internal/base/limits.h"
 #include "storage/vault.h"
 
-enum { PV_STORE_READERS = 4, PV_STORE_SCHEMA = 1, PV_STORE_BUCKETS = 4096, PV_HOLDERS_MAX = 64 };
+enum {
+    PV_STORE_READERS = 4,
+    PV_STORE_SCHEMA = 1,
+    PV_STORE_BUCKETS = 4096,
+    PV_HOLDERS_MAX = 64,
+    PV_HISTORY_MAX = 16,
+    PV_UNKNOWN_MAX = 64,
+    PV_META_MAX = 65536,
+};
 
 struct pv_store_config {
     struct pv_vault *vault; /* locked; borrowed, outlives the store */
@@ -26,6 +34,11 @@ struct pv_store_config {
     uint64_t disk_limit; /* bytes of blobs; 0 = none */
     uint64_t
         reserve_bytes; /* refuse blobs below so much free space; UINT64_MAX = min(5 %, 1 GiB) */
+    /*
+     * Instead of a log line and _exit(70), after a failed sync or write of vault.db; may be NULL.
+     * If it returns, every later commit fails with PV_E_IO. Any thread.
+     */
+    void (*fatal)(const char *what);
 };
 
 struct pv_store;
@@ -42,7 +55,10 @@ struct pv_store_origin { /* what HELLO says of a store */
 };
 struct pv_store_origin pv_store_origin(const struct pv_store *s);
 
-/* Time that leases and graces count: monotonic while open, a gap between runs adds <= 24 h. */
+/*
+ * Time that leases and graces count: monotonic while open, a gap between runs adds <= 24 h. It
+ * begins with the wall clock at the creation of the store.
+ */
 uint64_t pv_store_time_ms(struct pv_store *s);
 pv_hlc pv_store_hlc(struct pv_store *s); /* highest clock of any record committed */
 
@@ -98,6 +114,12 @@ PV_MUST enum pv_err pv_store_records(struct pv_store *s, uint8_t type, struct pv
 /* rids of pending records in the order they were written, at most max. */
 PV_MUST enum pv_err pv_store_pending(struct pv_store *s, struct pv_id *rids, size_t max,
                                      size_t *count);
+/*
+ * Versions of a name that lost or were replaced, newest first, at most PV_HISTORY_MAX of them.
+ * They are local: no part of the digest.
+ */
+PV_MUST enum pv_err pv_store_history(struct pv_store *s, const struct pv_id *rid,
+                                     pv_store_record_fn each, void *arg);
 /* Live names of a file: rids of the name records that point to it, at most max. */
 PV_MUST enum pv_err pv_store_names_of(struct pv_store *s, const struct pv_id *file_rid,
                                       struct pv_id *rids, size_t max, size_t *count);
@@ -120,7 +142,7 @@ PV_MUST enum pv_err pv_store_bucket_hashes(struct pv_store *s, unsigned bucket,
 
 /* ---- the rest ---- */
 
-/* NOT_FOUND. value_len is room in, length out. */
+/* NOT_FOUND. value_len is room in, length out. LIMIT: too little room. */
 PV_MUST enum pv_err pv_store_meta(struct pv_store *s, const char *key, void *value,
                                   size_t *value_len);
 

@@ -1,0 +1,76 @@
+/*
+ * The store from inside: what store*.c and commit*.c share. Private to storage/.
+ *
+ * Locks: readers_mutex for the pool of reading connections; state_mutex for what is in memory as
+ * of the last commit. Neither is held across a file call. The writer and temp_count belong to the
+ * thread that commits; everything before them never changes after opening.
+ */
+#ifndef PV_STORAGE_STORE_PRIVATE_H
+#define PV_STORAGE_STORE_PRIVATE_H
+
+#include "storage/db.h"
+#include "storage/store.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum pv_blob_home { PV_HOME_FILE = 1, PV_HOME_ROW = 2 };
+
+struct pv_totals {
+    uint64_t blobs, blob_bytes, files, names, records, pending;
+};
+
+/* Unknown files, while folders are looked through; the first PV_UNKNOWN_MAX are remembered. */
+struct pv_unknown {
+    struct pv_id ids[PV_UNKNOWN_MAX];
+    uint64_t count;
+};
+
+struct pv_store {
+    struct pv_store_config config;
+    struct pv_vfs *vfs;
+    struct pv_store_origin origin;
+    uint64_t time_base_ms, mono_base_ms;
+
+    struct pv_db *writer;
+    uint64_t temp_count;
+
+    pthread_mutex_t readers_mutex;
+    pthread_cond_t readers_cond;
+    struct pv_db *readers[PV_STORE_READERS];
+    unsigned readers_free; /* readers[0..readers_free) */
+
+    pthread_mutex_t state_mutex;
+    pv_hlc hlc;
+    struct pv_totals totals;
+    struct pv_unknown scan;
+    uint64_t unknown_files;
+    struct pv_store_bucket digest[PV_STORE_BUCKETS];
+
+    atomic_bool broken; /* fatal was called and came back (tests): nothing is written any more */
+};
+
+/* Keys of meta that are the store's own; no others begin with '/'. */
+#define PV_META_UUID "/uuid"
+#define PV_META_OPENS "/opens"
+#define PV_META_CLOCK "/clock"
+
+enum { PV_CLOCK_LEN = 24 }; /* u64 store time, wall time (ms), highest record clock */
+
+void pv_store_fatal(struct pv_store *s, const char *what, enum pv_err err);
+
+/* A connection for the duration of one read; waits until one is free. */
+struct pv_db *pv_store_take_reader(struct pv_store *s);
+void pv_store_give_reader(struct pv_store *s, struct pv_db *db);
+
+/* Writes META_CLOCK as part of the caller's transaction. */
+PV_MUST enum pv_err pv_store_put_clock(struct pv_store *s, pv_hlc hlc);
+
+/* by: +1 or -1. The caller has state_mutex, or is alone. */
+void pv_digest_change(struct pv_store_bucket *digest, const struct pv_id *hash, int by);
+void pv_totals_count_record(struct pv_totals *t, uint8_t type, uint16_t flags, bool pending,
+                            int by);
+/* Fills digest and totals from the database. */
+PV_MUST enum pv_err pv_store_load_records(struct pv_store *s);
+
+#endif
