@@ -32,7 +32,7 @@ struct pv_commit_op {
         struct {
             struct pv_id id;
             uint8_t kind;
-            bool replace;    /* the stored bytes are bad: move them to quarantine/ first */
+            bool replace;    /* the stored bytes are bad: a file moves to quarantine/ first */
             bool has_holder; /* who gave it to us holds it too */
             struct pv_id holder;
             const uint8_t *bytes; /* borrowed until done */
@@ -78,8 +78,21 @@ struct pv_commit {
     struct pv_commit *next; /* private */
 };
 
-/* Runs one batch in the calling thread: the committer's work, and what a simulator calls. */
+/*
+ * Runs one batch in the calling thread: the committer's work, and what a simulator calls. Without
+ * a commit it only makes the clock of leases durable.
+ *
+ * Errors of a commit: those of its operations, NOMEM, IO, NOSPACE (disk, disk_limit, reserve: only
+ * operations that bring new blobs are refused for the latter two), CORRUPT (vault.db). Of
+ * operations: BLOB and META of impossible length or key, UNKNOWN of more than PV_UNKNOWN_MAX:
+ * INVALID. RECORD that does not parse: PROTOCOL. LEASE: NOT_FOUND. HELD for a 65th node: LIMIT.
+ */
 void pv_commit_batch(struct pv_store *s, struct pv_commit *first);
+
+/* Log bytes that wait for a checkpoint, and the checkpoint. Same thread as commits. A full disk
+ * fails it with NOSPACE and loses nothing: the log stays. */
+uint64_t pv_commit_log_bytes(const struct pv_store *s);
+PV_MUST enum pv_err pv_commit_checkpoint(struct pv_store *s);
 
 struct pv_committer;
 PV_MUST enum pv_err pv_committer_start(struct pv_committer **out, struct pv_store *s);
