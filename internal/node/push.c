@@ -1,0 +1,149 @@
+/*
+ * What the parts of push share: budgets, peers, time.
+ *
+ * A turn (pv_push_tick) runs when a handler asked for one or a deadline passed. It lets every peer
+ * do what became possible, and finds the next deadline on the way: due_ms starts at "never" and
+ * everybody with something to wait for lowers it.
+ */
+#include "internal/node/push_private.h"
+
+static uint64_t seed(const struct pv_node *n)
+{
+    uint64_t value;
+    pv_env_random(n->config.env, &value, sizeof value);
+    return value;
+}
+
+enum pv_err pv_push_new(struct pv_node *n)
+{
+    if (n->config.inbound_bytes < PV_BLOB_LEN_MAX || n->config.outbound_bytes < PV_PUSH_SLICE)
+        return PV_E_INVALID; /* one blob, one slice would wait for ever */
+    struct pv_push *s = pv_calloc(1, sizeof *s);
+    if (s == NULL)
+        return PV_E_NOMEM;
+    s->node = n;
+    s->due_ms = UINT64_MAX;
+    pv_budget_init(&s->inbound, "inbound", n->config.inbound_bytes);
+    pv_budget_init(&s->outbound, "outbound", n->config.outbound_bytes);
+    pv_map_init(&s->incoming, PV_ID_LEN, (size_t)PV_SESSIONS_MAX * PV_PUSH_OFFERED_MAX, seed(n));
+    pv_list_init(&s->receiving);
+    pv_list_init(&s->kept);
+    pv_list_init(&s->repairs);
+    n->push = s;
+    return PV_OK;
+}
+
+void pv_push_free(struct pv_node *n)
+{
+    struct pv_push *s = n->push;
+    if (s == NULL)
+        return;
+    pv_repair_release(s);
+    pv_body_make_room(s, SIZE_MAX);
+    PV_ASSERT(s->incoming.count == 0); /* peers are detached, jobs are done */
+    pv_map_release(&s->incoming);
+    pv_budget_release(&s->inbound);
+    pv_budget_release(&s->outbound);
+    pv_free(s);
+    n->push = NULL;
+}
+
+enum pv_err pv_push_attach(struct pv_peer *p)
+{
+    struct pv_node *n = p->node;
+    struct pv_push_peer *pp = pv_calloc(1, sizeof *pp);
+    if (pp == NULL)
+        return PV_E_NOMEM;
+    pp->push = n->push;
+    pp->peer = p;
+    pv_map_init(&pp->offered, PV_ID_LEN, PV_PUSH_OFFERED_MAX, seed(n));
+    pv_map_init(&pp->out.streams, sizeof(uint32_t), PV_OUT_CLASSES * PV_STREAMS_MAX, seed(n));
+    pv_map_init(&pp->in.streams, sizeof(uint32_t), PV_STREAMS_MAX, seed(n));
+    pv_walk_init(pp);
+    pv_out_init(pp);
+    pv_in_init(pp);
+    p->push = pp;
+    pv_push_soon(n->push);
+    return PV_OK;
+}
+
+void pv_push_detach(struct pv_peer *p)
+{
+    struct pv_push_peer *pp = p->push;
+    if (pp == NULL)
+        return;
+    p->push = NULL;
+    pv_in_release(pp);
+    pv_out_release(pp);
+    pv_walk_release(pp);
+    pv_free(pp);
+    pv_push_soon(p->node->push); /* for those who take over */
+}
+
+struct pv_push_peer *pv_push_peer_of(struct pv_node *n, pv_link link)
+{
+    struct pv_peer *p = n->closing ? NULL : pv_node_peer(n, link);
+    return p != NULL ? p->push : NULL;
+}
+
+void pv_push_kick(struct pv_node *n)
+{
+    size_t pos = 0;
+    struct pv_peer *p;
+    while ((p = pv_node_next_peer(n, &pos)) != NULL)
+        if (p->push != NULL)
+            pv_walk_kick(p->push);
+    pv_push_soon(n->push);
+}
+
+void pv_push_on_writable(struct pv_peer *p)
+{
+    if (p->push == NULL)
+        return;
+    pv_out_next(p->push);
+    pv_push_soon(p->push->push); /* its walk may have waited, too */
+}
+
+void pv_push_on_error(struct pv_peer *p, uint16_t code, const char *text)
+{
+    struct pv_push_peer *pp = p->push;
+    struct pv_id id;
+    if (pp == NULL || code != PV_ERROR_BAD_BLOB)
+        return;
+    if (pv_id_parse(&id, text) != PV_OK) {
+        pv_peer_misbehaved(p, "ERROR names no blob");
+        return;
+    }
+    pv_walk_forget(pp, &id);
+    pv_repair_check(pp->push, &id);
+}
+
+void pv_push_info(const struct pv_peer *p, uint64_t *offered, uint64_t *wanted)
+{
+    *offered = p->push != NULL ? p->push->offered.count : 0;
+    *wanted = p->push != NULL ? p->push->in.streams.count : 0;
+}
+
+uint64_t pv_push_deadline_ms(const struct pv_node *n)
+{
+    return n->push->soon ? 0 : n->push->due_ms;
+}
+
+void pv_push_tick(struct pv_node *n)
+{
+    struct pv_push *s = n->push;
+    if (n->closing || (!s->soon && pv_node_now(n) < s->due_ms))
+        return;
+    s->soon = false;
+    s->due_ms = UINT64_MAX;
+    pv_body_tick(s);
+    size_t pos = 0;
+    struct pv_peer *p;
+    while ((p = pv_node_next_peer(n, &pos)) != NULL) {
+        if (p->push == NULL)
+            continue;
+        pv_in_next(p->push);
+        pv_walk_next(p->push);
+        pv_out_tick(p->push);
+    }
+}
