@@ -169,6 +169,11 @@ demo: deps
 bench: all
 	$(Q)tests/bench/run bin/peervault
 
+$(B)/tests/bench_micro: $(call obj,tests/bench/micro.c) $(call libs_from,storage crypto base)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
 install: all
 	install -D -m 0755 bin/peervault $(DESTDIR)$(PREFIX)/bin/peervault
 
