@@ -247,11 +247,8 @@ void pv_members_changed(struct pv_node *n, const uint8_t *env, size_t len)
 void pv_members_send_all(struct pv_peer *p)
 {
     const struct pv_members *t = p->node->members;
-    uint8_t *payload = pv_malloc(PV_FRAME_PLAIN_MAX);
-    if (payload == NULL) /* what is refused for want of them comes with the next comparison */
-        return;
     for (size_t i = 0; i < t->count;) {
-        struct pv_wr w = pv_wr_of(payload, PV_FRAME_PLAIN_MAX);
+        struct pv_wr w = pv_wr_of(p->node->scratch, PV_FRAME_PLAIN_MAX);
         pv_msg_begin_records(&w);
         for (size_t sum = 0; i < t->count; i++) {
             sum += t->entries[i]->len;
@@ -261,7 +258,6 @@ void pv_members_send_all(struct pv_peer *p)
         }
         pv_peer_send(p, &w);
     }
-    pv_free(payload);
 }
 
 enum pv_err pv_members_seal(uint8_t *env, size_t *len, const struct pv_identity *identity,

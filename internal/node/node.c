@@ -73,7 +73,10 @@ enum pv_err pv_node_new(struct pv_node **out, const struct pv_node_config *confi
     n->hlc = config->hlc;
     pv_env_random(config->env, &seed, sizeof seed);
     pv_map_init(&n->peers, sizeof(pv_link), PV_SESSIONS_MAX, seed);
-    enum pv_err err = pv_members_new(n);
+    n->scratch = pv_malloc(PV_FRAME_PLAIN_MAX);
+    enum pv_err err = n->scratch != NULL ? PV_OK : PV_E_NOMEM;
+    if (err == PV_OK)
+        err = pv_members_new(n);
     if (err == PV_OK)
         err = pv_sync_new(n);
     if (err == PV_OK)
@@ -106,6 +109,7 @@ void pv_node_free(struct pv_node *n)
     if (n->members != NULL)
         pv_members_free(n);
     pv_map_release(&n->peers);
+    pv_free(n->scratch);
     pv_free(n);
 }
 

@@ -59,6 +59,7 @@ struct pv_node {
     void (*closed)(void *arg);
     void *closed_arg;
     struct pv_job closing_job;
+    uint8_t *scratch; /* PV_FRAME_PLAIN_MAX: to put one message together and send it at once */
     struct pv_members *members;
     struct pv_sync *sync;
     struct pv_publish *publish;

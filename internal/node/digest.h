@@ -1,0 +1,109 @@
+/*
+ * The digest exchange of one session: finds the records that only one side has, and sends ours.
+ *
+ *   A: ROOT ->                      on attach, hourly, and when records have settled
+ *                  <- ROOT          equal: both agree, the end
+ *                  <- BUCKETS       different: all 4 096, in two messages (the members first)
+ *   A: HASHES of a bucket ->        for each that differs, at most PV_DIGEST_WINDOW unanswered
+ *                  <- RECORD        what A lacks
+ *                  <- HASHES        of the same bucket, always
+ *   A: RECORD ->                    what B lacks
+ *   A: ROOT ->                      when all are answered and sent: again, until equal
+ *
+ * When two ROOTs cross, the smaller node id sends its buckets. A list of hashes is ascending and
+ * may span messages, which are consecutive. Each BUCKETS sent allows one answer a bucket, so lists
+ * never go back and forth. Rounds in which nothing was gained are limited to PV_DIGEST_ROUNDS_MAX
+ * an hour. Reading is never paused for want of room to send: two nodes doing that would wait for
+ * each other.
+ */
+#ifndef PV_NODE_DIGEST_H
+#define PV_NODE_DIGEST_H
+
+#include "internal/node/node_private.h"
+
+enum {
+    PV_DIGEST_WINDOW = 8,
+    PV_DIGEST_DIFFS_MAX = 64, /* lists from the peer that wait to be compared */
+    PV_DIGEST_ROUNDS_MAX = 8,
+    PV_DIGEST_ROUND_MS = 250, /* between a round and the next, doubled each time */
+};
+
+struct pv_bucket_set {
+    uint64_t bits[PV_DIGEST_BUCKETS / 64];
+    unsigned count;
+};
+
+struct pv_digest {
+    bool agrees;
+    uint64_t compare_at_ms, hourly_at_ms; /* mono */
+    unsigned rounds;                      /* without gain */
+
+    bool root_running, send_root, have_theirs;
+    bool root_sent; /* and not answered yet */
+    uint64_t root_sent_ms;
+    uint8_t theirs[PV_HASH_LEN];
+    bool members_sent;
+
+    bool in_round;                /* we got their buckets, and send lists */
+    struct pv_bucket_set to_list; /* buckets that differ: our list is to be sent */
+    unsigned lists_open;          /* sent, not answered */
+    struct pv_bucket_set answerable, to_answer;
+
+    bool list_running, list_open, list_is_answer; /* the list being sent */
+    uint16_t list_bucket;
+    struct pv_id list_after;
+    bool list_began;
+
+    bool in_open, in_answer, in_began; /* the list being received */
+    uint16_t in_bucket;
+    struct pv_id in_after;
+    struct pv_list diffs; /* struct diff, the first may be running */
+    unsigned diff_count;
+    bool diff_running;
+};
+
+struct pv_batch; /* sync.c: records that came in and are verified together */
+
+struct pv_sync_peer {
+    struct pv_digest digest;
+    struct pv_batch *open; /* not yet submitted */
+    unsigned jobs;         /* at PV_SYNC_JOBS_MAX the peer is not read */
+};
+/* Jobs for a message just read, which need nothing but our disk to end. */
+void pv_sync_job_began(struct pv_peer *p);
+void pv_sync_job_ended(struct pv_peer *p);
+
+void pv_digest_attach(struct pv_peer *p);
+/* m: decoded into by pv_digest_on_message; large, shared by all peers. */
+void pv_digest_on_message(struct pv_peer *p, struct pv_rd *r, struct pv_msg_digest *m);
+void pv_digest_pump(struct pv_peer *p); /* goes on sending when the link is writable */
+/* Records came in, or p missed a broadcast: compare again when it has been quiet for a while. */
+void pv_digest_settle(struct pv_peer *p);
+uint64_t pv_digest_deadline_ms(const struct pv_peer *p);
+void pv_digest_tick(struct pv_peer *p);
+void pv_digest_free(struct pv_peer *p);
+
+/* diff.c: lists in. Takes part of a list; pv_digest_list_done is called when it was the last. */
+void pv_diff_add(struct pv_peer *p, const struct pv_msg_digest *m);
+void pv_diff_pump(struct pv_peer *p);
+void pv_diff_free_all(struct pv_peer *p);
+/* answer: our list of the bucket is due; otherwise it was the answer to ours. */
+void pv_digest_list_done(struct pv_peer *p, uint16_t bucket, bool answer);
+
+static inline void pv_bucket_set_add(struct pv_bucket_set *s, unsigned bucket)
+{
+    uint64_t bit = UINT64_C(1) << bucket % 64;
+    s->count += (s->bits[bucket / 64] & bit) == 0;
+    s->bits[bucket / 64] |= bit;
+}
+
+static inline bool pv_bucket_set_remove(struct pv_bucket_set *s, unsigned bucket)
+{
+    uint64_t bit = UINT64_C(1) << bucket % 64;
+    bool was = (s->bits[bucket / 64] & bit) != 0;
+    s->count -= was;
+    s->bits[bucket / 64] &= ~bit;
+    return was;
+}
+
+#endif
