@@ -140,9 +140,15 @@ static void tcp_down(void *ctx, pv_link link, enum pv_err err, uint8_t goodbye)
 {
     struct server *s = ctx;
     (void)err;
-    (void)goodbye;
     pv_node_peer_down(s->node, link);
     pv_files_link_down(s->files, link);
+    if (goodbye == PV_BYE_TWICE && s->err == PV_OK) {
+        s->err = PV_E_AUTH;
+        (void)snprintf(s->why, PV_SETUP_TEXT_MAX,
+                       "this identity runs twice: another node uses a copy of this vault; give one "
+                       "of them a vault of its own");
+        stop(s);
+    }
 }
 
 /* ---- what `status` and `peers` say of the server itself ---- */
@@ -291,19 +297,6 @@ static void on_nothing_left(void *arg)
 static void on_client_ended(void *arg)
 {
     stop(arg);
-}
-
-static void tcp_twice(void *ctx, const struct pv_id *node_id)
-{
-    struct server *s = ctx;
-    (void)node_id;
-    if (s->err == PV_OK) {
-        s->err = PV_E_AUTH;
-        (void)snprintf(s->why, PV_SETUP_TEXT_MAX,
-                       "this identity runs twice: another node uses a copy of this vault; give one "
-                       "of them a vault of its own");
-    }
-    stop(s);
 }
 
 /* ---- up ---- */
@@ -460,8 +453,7 @@ static enum pv_err start_sessions(struct server *s)
                                      .data = tcp_data,
                                      .writable = tcp_writable,
                                      .pong = tcp_pong,
-                                     .down = tcp_down,
-                                     .twice = tcp_twice};
+                                     .down = tcp_down};
     if (err == PV_OK)
         err = pv_tcp_new(&s->tcp, &s->loop, &s->sessions, &handler);
     return err;
