@@ -10,8 +10,12 @@
 #ifndef PV_NODE_FETCH_H
 #define PV_NODE_FETCH_H
 
+#include "internal/base/list.h"
 #include "internal/node/node.h"
 
+enum { PV_FETCH_GETS_MAX = 4 }; /* GETs of a session and direction without a full answer */
+
+struct pv_wanted;
 struct pv_fetch { /* embedded in the requester */
     struct pv_id id;
     uint32_t size; /* bytes of the blob, known from its tree entry */
@@ -20,14 +24,20 @@ struct pv_fetch { /* embedded in the requester */
     /*
      * Once, from the loop. OK: bytes (size of them) now belong to the callee (pv_free).
      * NOT_FOUND: every active member answered that it has not got it. UNAVAILABLE: some member
-     * could not be asked. NOMEM. bytes is NULL on errors.
+     * could not be asked, or has it and could not deliver. NOMEM. bytes is NULL on errors.
      */
     void (*done)(struct pv_fetch *f, enum pv_err err, uint8_t *bytes);
     void *ctx;
-    void *private_state;
+    struct pv_wanted *wanted; /* private, as are the rest */
+    struct pv_list link;
+    enum pv_err err;
 };
 
+/*
+ * Several may want one blob: it is transferred once. f starts zeroed but for the public part, and
+ * stays where it is until done or cancel. After pv_node_close done may never run: cancel.
+ */
 void pv_fetch_start(struct pv_node *n, struct pv_fetch *f);
-void pv_fetch_cancel(struct pv_node *n, struct pv_fetch *f); /* done will not run */
+void pv_fetch_cancel(struct pv_node *n, struct pv_fetch *f); /* done will not run; no-op after it */
 
 #endif

@@ -133,8 +133,10 @@ static void check_run(struct pv_job *base, const struct pv_job_context *ctx)
 void pv_repair_check(struct pv_push *s, const struct pv_id *id)
 {
     PV_LIST_EACH(&s->repairs, e)
-    if (pv_id_equal(&PV_LIST_ENTRY(e, struct repair, link)->id, id))
-        return;
+    {
+        if (pv_id_equal(&PV_LIST_ENTRY(e, struct repair, link)->id, id))
+            return;
+    }
     struct repair *r = s->repair_count < PV_REPAIRS_MAX ? pv_calloc(1, sizeof *r) : NULL;
     if (r == NULL)
         return;
