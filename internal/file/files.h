@@ -33,7 +33,10 @@ struct pv_files_config {
     void *arg;
 };
 
+enum { PV_FILES_MEMORY_MIN = 6 * 1024 * 1024 }; /* its share of the smallest mem_limit */
+
 struct pv_files;
+/* PV_E_INVALID: memory_bytes under PV_FILES_MEMORY_MIN. PV_E_NOMEM. */
 PV_MUST enum pv_err pv_files_new(struct pv_files **out, const struct pv_files_config *config);
 /* Every request must have been finished or cancelled, and the node closed. */
 void pv_files_free(struct pv_files *f);

@@ -10,6 +10,7 @@ struct pv_files {
     struct pv_budget memory;
     struct pv_list waiting; /* operations with a deadline (struct pv_timer) */
     struct pv_list pings;   /* status.c */
+    unsigned upgrades;      /* ingest.c: small uploads that turned out longer and await memory */
 };
 
 /* A deadline of an operation. Unlinked when zeroed or after it fired. */

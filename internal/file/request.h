@@ -49,7 +49,8 @@ void pv_request_fail(struct pv_request *rq, enum pv_exit exit, const char *fmt, 
 void pv_request_ok(struct pv_request *rq, json_t *message);
 
 /* Name or target as bytes: key or key_hex. PV_E_NOT_FOUND: neither given; PV_E_INVALID. The
- * result is at most cap bytes, may contain anything but NUL, and gets a NUL after it. */
+ * result is at most cap bytes, may contain anything but NUL, and gets a NUL after it: dst has room
+ * for cap + 1. */
 PV_MUST enum pv_err pv_request_bytes(const struct pv_request *rq, const char *key, char *dst,
                                      size_t cap, size_t *len);
 /* Sets name, or name_hex when the bytes are not UTF-8. */
