@@ -333,6 +333,7 @@ void pv_session_close(struct pv_session *s, uint8_t reason)
         return;
     if (s->channel != NULL)
         goodbye(s, reason);
+    s->down.renew = reason == PV_BYE_RENEW;
     char cause[PV_CAUSE_LEN];
     snprintf(cause, sizeof cause, "closed here: %s", pv_goodbye_text(reason));
     pv_session_end(s, PV_E_CANCELLED, PV_REFUSED_NOT, cause);

@@ -63,6 +63,7 @@ struct pv_session_effect {
     uint64_t rtt_ms;
     enum pv_refusal refusal; /* of DOWN: PV_REFUSED_NOT when it had been established */
     uint8_t goodbye;         /* of DOWN: enum pv_goodbye said by the peer, 0 = none */
+    bool renew;              /* of DOWN: by agreement at its age; whoever dialled dials again */
     enum pv_err err;         /* of DOWN: CLOSED, TIMEOUT, PROTOCOL, AUTH, CANCELLED, LIMIT */
 };
 

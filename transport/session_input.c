@@ -134,6 +134,7 @@ static void on_goodbye(struct pv_session *s, struct pv_rd *r)
         return;
     }
     s->down.goodbye = reason;
+    s->down.renew = reason == PV_BYE_RENEW;
     char cause[PV_CAUSE_LEN];
     snprintf(cause, sizeof cause, "closed by the peer: %s", pv_goodbye_text(reason));
     pv_session_end(s, PV_E_CLOSED, PV_REFUSED_NOT, cause);

@@ -5,6 +5,9 @@
  * Links are numbered (never reused) so that a late answer cannot reach the wrong connection. All
  * callbacks come from the loop, never from inside the call that caused them. Everything belongs to
  * the loop thread. Half-open connections are capped; above the cap a new one is closed at once.
+ *
+ * A node is up on one link at a time: of two connections with one node the rule of duplicate.h
+ * keeps one, and the handler hears of the other only if it had been up (down, then up of the new).
  */
 #ifndef PV_TRANSPORT_UV_TCP_H
 #define PV_TRANSPORT_UV_TCP_H
@@ -22,6 +25,9 @@ struct pv_tcp_handler {
     void (*pong)(void *ctx, pv_link link, uint64_t rtt_ms);
     /* Only after up. goodbye: what the peer said; 0 = connection lost. */
     void (*down)(void *ctx, pv_link link, enum pv_err err, uint8_t goodbye);
+    /* Two live processes have this identity; both were refused (GOODBYE twice). May be NULL. */
+    void (*twice)(void *ctx, const struct pv_id *node_id, const char *address,
+                  const char *other_address);
 };
 
 struct pv_tcp;
@@ -41,13 +47,14 @@ const char *pv_tcp_listening(const struct pv_tcp *t); /* "addr:port", NULL when 
 /*
  * Keeps a connection to this address: dials, and dials again with back-off whenever it is down.
  * An address that turns out to be ourselves is dropped. While the node behind the address is
- * connected by another link, it is not dialled.
+ * connected by another link, it is not dialled. Adding an address again changes nothing.
+ * PV_E_INVALID, PV_E_LIMIT (PV_STATIC_PEERS_MAX), PV_E_NOMEM, PV_E_CLOSED.
  */
 PV_MUST enum pv_err pv_tcp_add_peer(struct pv_tcp *t, const char *address);
 
 struct pv_tcp_peer_status { /* of each added address, for `peers` and `status` */
     const char *address;
-    bool connected;
+    bool connected;              /* its node is, by whatever link */
     const struct pv_id *node_id; /* last seen there; NULL never */
     const char *last_error;      /* text of the last refusal or failure; NULL none */
     uint64_t next_dial_ms;       /* mono; 0 when not waiting */
@@ -61,7 +68,9 @@ PV_MUST enum pv_err pv_tcp_send_data(struct pv_tcp *t, pv_link link, uint32_t st
                                      const uint8_t *data, size_t len);
 PV_MUST enum pv_err pv_tcp_ping(struct pv_tcp *t, pv_link link);
 bool pv_tcp_writable(const struct pv_tcp *t, pv_link link);
-void pv_tcp_pause(struct pv_tcp *t, pv_link link, bool paused); /* stop reading: back-pressure */
+/* Stop reading: back-pressure. What has been read already (up to 64 KiB) still comes. */
+void pv_tcp_pause(struct pv_tcp *t, pv_link link, bool paused);
+/* GOODBYE; down follows from the loop with PV_E_CANCELLED. No-op when the link is gone. */
 void pv_tcp_drop(struct pv_tcp *t, pv_link link, uint8_t goodbye);
 
 #endif

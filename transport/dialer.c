@@ -1,0 +1,99 @@
+/* Full jitter: the wait is drawn from the whole interval, so that many nodes do not dial in step.
+ */
+#include "transport/dialer.h"
+#include "internal/base/limits.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum pv_err pv_dialer_init(struct pv_dialer *d, const struct pv_env *env, const char *address)
+{
+    struct pv_address parsed;
+    enum pv_err err = pv_address_parse(&parsed, address);
+    if (err != PV_OK)
+        return err;
+    *d = (struct pv_dialer){.env = env, .address = parsed, .due_ms = pv_env_mono_ms(env)};
+    snprintf(d->text, sizeof d->text, "%s", address);
+    return PV_OK;
+}
+
+uint64_t pv_dialer_due_ms(const struct pv_dialer *d)
+{
+    return d->state == PV_DIALER_WAITING ? d->due_ms : UINT64_MAX;
+}
+
+static void wait(struct pv_dialer *d)
+{
+    uint64_t limit_ms = PV_DIAL_MS_MIN, random;
+    for (unsigned i = 0; i < d->attempts && limit_ms < PV_DIAL_MS_MAX; i++)
+        limit_ms *= 2;
+    if (limit_ms > PV_DIAL_MS_MAX)
+        limit_ms = PV_DIAL_MS_MAX;
+    pv_env_random(d->env, &random, sizeof random);
+    d->due_ms = pv_env_mono_ms(d->env) + random % (limit_ms + 1);
+    d->state = PV_DIALER_WAITING;
+}
+
+static void note(struct pv_dialer *d, const char *error)
+{
+    snprintf(d->error, sizeof d->error, "%s", error);
+}
+
+void pv_dialer_start(struct pv_dialer *d)
+{
+    PV_ASSERT(d->state == PV_DIALER_WAITING);
+    d->state = PV_DIALER_DIALLING;
+}
+
+void pv_dialer_failed(struct pv_dialer *d, enum pv_refusal refusal, size_t token_count,
+                      const char *error)
+{
+    PV_ASSERT(d->state == PV_DIALER_DIALLING && token_count > 0);
+    note(d, error);
+    if (refusal == PV_REFUSED_SELF) {
+        d->state = PV_DIALER_DROPPED;
+        return;
+    }
+    if (refusal == PV_REFUSED_SILENT)
+        d->token = (d->token + 1) % token_count;
+    wait(d);
+    d->attempts++;
+}
+
+void pv_dialer_up(struct pv_dialer *d, const struct pv_id *node_id)
+{
+    PV_ASSERT(d->state == PV_DIALER_DIALLING);
+    d->state = PV_DIALER_UP;
+    d->up_ms = pv_env_mono_ms(d->env);
+    d->has_node_id = true;
+    d->node_id = *node_id;
+    d->error[0] = '\0';
+}
+
+void pv_dialer_down(struct pv_dialer *d, bool again, const char *error)
+{
+    PV_ASSERT(d->state == PV_DIALER_UP);
+    note(d, error);
+    uint64_t now_ms = pv_env_mono_ms(d->env);
+    if (again || now_ms - d->up_ms >= PV_DIAL_STABLE_MS)
+        d->attempts = 0;
+    wait(d);
+    if (again)
+        d->due_ms = now_ms;
+    else
+        d->attempts++;
+}
+
+void pv_dialer_cover(struct pv_dialer *d)
+{
+    PV_ASSERT(d->state == PV_DIALER_WAITING);
+    d->state = PV_DIALER_COVERED;
+}
+
+void pv_dialer_uncover(struct pv_dialer *d)
+{
+    if (d->state != PV_DIALER_COVERED)
+        return;
+    d->attempts = 0;
+    wait(d);
+}

@@ -1,0 +1,57 @@
+/*
+ * When to dial one address, without input or output: back-off with full jitter, which token, and
+ * when not to dial at all.
+ *
+ *   WAITING --due--> DIALLING --up--> UP --down--> WAITING
+ *      |                 `--failed--> WAITING
+ *      |--covered--> COVERED (its node is connected by another link) --uncover--> WAITING
+ *      `--> DROPPED (it is ourselves), for good
+ *
+ * The wait before attempt k is uniform in 0..min(PV_DIAL_MS_MAX, PV_DIAL_MS_MIN * 2^k). A session
+ * resets k only after PV_DIAL_STABLE_MS, so that a peer which accepts and closes is not hammered.
+ */
+#ifndef PV_TRANSPORT_DIALER_H
+#define PV_TRANSPORT_DIALER_H
+
+#include "internal/base/env.h"
+#include "transport/address.h"
+#include "transport/handshake.h"
+#include "transport/refusal.h"
+
+enum pv_dialer_state {
+    PV_DIALER_WAITING,
+    PV_DIALER_DIALLING,
+    PV_DIALER_UP,
+    PV_DIALER_COVERED,
+    PV_DIALER_DROPPED,
+};
+
+struct pv_dialer {
+    const struct pv_env *env;
+    struct pv_address address;
+    char text[PV_ADDRESS_TEXT_LEN]; /* as it was given */
+    enum pv_dialer_state state;
+    uint64_t due_ms, up_ms;
+    unsigned attempts; /* failed ones in a row */
+    size_t token;      /* the one to dial with */
+    bool has_node_id;
+    struct pv_id node_id;     /* last seen there */
+    char error[PV_CAUSE_LEN]; /* last refusal or failure; "" none */
+};
+
+/* PV_E_INVALID: not an address. The first dial is due at once. */
+PV_MUST enum pv_err pv_dialer_init(struct pv_dialer *d, const struct pv_env *env,
+                                   const char *address);
+uint64_t pv_dialer_due_ms(const struct pv_dialer *d); /* mono; UINT64_MAX unless waiting */
+
+void pv_dialer_start(struct pv_dialer *d);
+/* refusal: why the handshake ended, NOT for anything else. error is for people; copied. */
+void pv_dialer_failed(struct pv_dialer *d, enum pv_refusal refusal, size_t token_count,
+                      const char *error);
+void pv_dialer_up(struct pv_dialer *d, const struct pv_id *node_id);
+/* again: dial at once, because the end was agreed. */
+void pv_dialer_down(struct pv_dialer *d, bool again, const char *error);
+void pv_dialer_cover(struct pv_dialer *d);   /* when due, instead of dialling */
+void pv_dialer_uncover(struct pv_dialer *d); /* no-op unless covered */
+
+#endif

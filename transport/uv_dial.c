@@ -1,0 +1,183 @@
+/*
+ * Keeps the added addresses connected: dialer.h says when, this file resolves the name, tries the
+ * resulting addresses one after the other, and tells the dialer how it went.
+ */
+#include "internal/base/limits.h"
+#include "internal/base/mem.h"
+#include "transport/uv_tcp_impl.h"
+
+#include <stdio.h>
+
+static void failed(struct dial *d, enum pv_refusal refusal, const char *what)
+{
+    struct pv_tcp *t = d->t;
+    /* The session has logged a refusal; the rest is said once, not at every attempt. */
+    if (refusal == PV_REFUSED_NOT && strcmp(d->dialer.error, what) != 0)
+        PV_LOG(t->env->log, PV_LOG_WARN, PV_SUB_TCP, "cannot connect", "peer", d->dialer.text,
+               "cause", what);
+    pv_dialer_failed(&d->dialer, refusal, t->ctx->handshake.token_count, what);
+    pv_tcp_arm(t);
+}
+
+/* ---- connecting ---- */
+
+static void on_connect(uv_connect_t *request, int status)
+{
+    struct link *l = request->data;
+    if (l->state == LINK_CONNECTING)
+        pv_dial_connected(l, status);
+}
+
+static void set_port(struct sockaddr_storage *a, uint16_t port)
+{
+    if (a->ss_family == AF_INET)
+        ((struct sockaddr_in *)a)->sin_port = htons(port);
+    else
+        ((struct sockaddr_in6 *)a)->sin6_port = htons(port);
+}
+
+/* Goes on to the next address until one has an answer pending. status: of the one before. */
+static void connect_next(struct dial *d, int status)
+{
+    struct pv_tcp *t = d->t;
+    while (d->found_next < d->found_count) {
+        struct link *l = pv_link_new(t, d);
+        if (l == NULL) {
+            status = UV_ENOMEM;
+            break;
+        }
+        l->peer = d->found[d->found_next++];
+        snprintf(l->address, sizeof l->address, "%s", d->dialer.text);
+        l->connect.data = l;
+        status =
+            uv_tcp_connect(&l->connect, &l->socket, (const struct sockaddr *)&l->peer, on_connect);
+        if (status == 0) {
+            pv_link_arm(l, pv_env_mono_ms(t->env) + PV_CONNECT_MS);
+            return;
+        }
+        l->dial = NULL;
+        pv_link_close(l);
+    }
+    failed(d, PV_REFUSED_NOT, uv_strerror(status));
+}
+
+void pv_dial_connected(struct link *l, int status)
+{
+    struct dial *d = l->dial;
+    if (status == 0) {
+        size_t token = d->dialer.token;
+        pv_link_open(l, token < d->t->ctx->handshake.token_count ? token : 0);
+        return;
+    }
+    l->dial = NULL;
+    pv_link_close(l);
+    if (!d->t->closing)
+        connect_next(d, status);
+}
+
+/* ---- resolving ---- */
+
+static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
+{
+    struct dial *d = request->data;
+    struct pv_tcp *t = d->t;
+    d->resolving = false;
+    t->resolving--;
+    d->found_count = d->found_next = 0;
+    for (struct addrinfo *a = list; a != NULL && d->found_count < TCP_RESOLVED_MAX;
+         a = a->ai_next) {
+        if (a->ai_family != AF_INET && a->ai_family != AF_INET6)
+            continue;
+        memcpy(&d->found[d->found_count], a->ai_addr, a->ai_addrlen);
+        set_port(&d->found[d->found_count++], d->dialer.address.port);
+    }
+    uv_freeaddrinfo(list);
+    if (t->closing)
+        pv_tcp_finish(t);
+    else
+        connect_next(d, status < 0 ? status : UV_EAI_NONAME);
+}
+
+static void start(struct dial *d)
+{
+    const struct pv_address *a = &d->dialer.address;
+    struct pv_tcp *t = d->t;
+    pv_dialer_start(&d->dialer);
+    if (uv_ip4_addr(a->host, a->port, (struct sockaddr_in *)&d->found[0]) == 0 ||
+        uv_ip6_addr(a->host, a->port, (struct sockaddr_in6 *)&d->found[0]) == 0) {
+        d->found_count = 1;
+        d->found_next = 0;
+        connect_next(d, 0);
+        return;
+    }
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    d->resolve.data = d;
+    int status = uv_getaddrinfo(t->loop, &d->resolve, on_resolved, a->host, NULL, &hints);
+    if (status < 0) {
+        failed(d, PV_REFUSED_NOT, uv_strerror(status));
+        return;
+    }
+    d->resolving = true;
+    t->resolving++;
+}
+
+/* ---- what becomes of it ---- */
+
+void pv_dial_up(struct link *l)
+{
+    pv_dialer_up(&l->dial->dialer, &pv_session_peer(l->session)->handshake.node_id);
+}
+
+void pv_dial_down(struct link *l, const struct pv_session_effect *e, const char *cause)
+{
+    struct dial *d = l->dial;
+    l->dial = NULL;
+    if (d->dialer.state != PV_DIALER_UP) {
+        /* A refusal may also be ours: closed by drop or close before it was up. */
+        failed(d, e->refusal, cause);
+        return;
+    }
+    pv_dialer_down(&d->dialer, e->renew, cause);
+    pv_tcp_arm(d->t);
+}
+
+void pv_dial_uncover(struct pv_tcp *t, const struct pv_id *node_id)
+{
+    for (size_t i = 0; i < t->dial_count; i++) {
+        struct pv_dialer *d = &t->dials[i]->dialer;
+        if (d->has_node_id && pv_id_equal(&d->node_id, node_id))
+            pv_dialer_uncover(d);
+    }
+    pv_tcp_arm(t);
+}
+
+void pv_dial_due(struct pv_tcp *t, uint64_t now_ms)
+{
+    for (size_t i = 0; i < t->dial_count; i++) {
+        struct dial *d = t->dials[i];
+        if (pv_dialer_due_ms(&d->dialer) > now_ms)
+            continue;
+        if (d->dialer.has_node_id && pv_pair_find(t, &d->dialer.node_id) != NULL)
+            pv_dialer_cover(&d->dialer);
+        else
+            start(d);
+    }
+}
+
+uint64_t pv_dial_next_ms(const struct pv_tcp *t)
+{
+    uint64_t next_ms = UINT64_MAX;
+    for (size_t i = 0; i < t->dial_count; i++) {
+        uint64_t due_ms = pv_dialer_due_ms(&t->dials[i]->dialer);
+        if (due_ms < next_ms)
+            next_ms = due_ms;
+    }
+    return next_ms;
+}
+
+void pv_dial_stop(struct pv_tcp *t)
+{
+    for (size_t i = 0; i < t->dial_count; i++)
+        if (t->dials[i]->resolving)
+            uv_cancel((uv_req_t *)&t->dials[i]->resolve); /* too late: its callback comes anyway */
+}
