@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-TestSuite(vault, .timeout = 30);
+TestSuite(vault, .timeout = 120);
 
 Test(vault, path_of_a_blob_is_its_hex_under_its_first_byte)
 {
@@ -111,7 +111,7 @@ Test(vault, every_failing_call_of_create_is_reported)
 {
     static const enum pvt_fs_call calls[] = {PVT_FS_OPEN, PVT_FS_SYNC, PVT_FS_MKDIR, PVT_FS_CLOSE};
     for (unsigned i = 0; i < PV_COUNT(calls); i++) {
-        for (uint64_t n = 1;; n += n < 20 ? 1 : 50) {
+        for (uint64_t n = 1;; n += n < 6 ? 1 : 100) {
             struct pvt_tmpdir d;
             struct pvt_faultfs f;
             char path[400];
