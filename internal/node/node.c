@@ -388,7 +388,6 @@ static void deliver_early(struct pv_peer *p)
 
 void pv_node_peer_admitted(struct pv_peer *p)
 {
-    struct pv_node *n = p->node;
     PV_ASSERT(!p->admitted && !p->dropped);
     p->admitted = true;
     enum pv_err err = pv_sync_attach(p);
@@ -402,7 +401,7 @@ void pv_node_peer_admitted(struct pv_peer *p)
     }
     deliver_early(p);
     pv_peer_pause(p, false);
-    pv_publish_on_held(n);
+    pv_publish_on_admitted(p);
 }
 
 /* ---- events -------------------------------------------------------------------------------- */

@@ -139,6 +139,7 @@ void pv_publish_on_held(struct pv_node *n);
 /* A member answered STORED for records. */
 void pv_publish_on_stored(struct pv_peer *p, const struct pv_id *hashes, size_t count);
 void pv_publish_on_writable(struct pv_peer *p);
+void pv_publish_on_admitted(struct pv_peer *p);
 uint64_t pv_publish_deadline_ms(const struct pv_node *n);
 void pv_publish_tick(struct pv_node *n);
 

@@ -24,18 +24,20 @@ struct pv_copies_wait {
     /* copies grew, or reached want (then the waiter has been removed). From the loop. */
     void (*progress)(struct pv_copies_wait *wait, unsigned copies);
     void *ctx;
-    struct pv_list link; /* private */
+    struct pv_list link; /* private; zeroed by the owner, as is told */
+    unsigned told;       /* private: copies at the last call */
 };
 
 /*
- * A file record (and at most one name record) has been committed as pending by us. Copies what it
- * needs. root: NULL for an inline file.
+ * A file record (and at most one name record, or NULL) has been committed as pending by us. Copies
+ * what it needs.
  */
 void pv_publish_file(struct pv_node *n, const struct pv_id *file_rid, const struct pv_id *file_hash,
                      const struct pv_id *name_rid);
 /* Records with no blobs behind them (tombstones, member records): committed, not pending. */
 void pv_publish_now(struct pv_node *n, const uint8_t *env, size_t len);
 
+/* want <= 1 is there already: progress(wait, 1) runs before this returns. */
 void pv_publish_wait(struct pv_node *n, struct pv_copies_wait *wait);
 void pv_publish_wait_cancel(struct pv_copies_wait *wait); /* no-op when not waiting */
 
