@@ -309,7 +309,10 @@ static void on_timer(uv_timer_t *timer)
     }
 }
 
-/* A timer that is set earlier is left alone: moving it at each read costs more than one call. */
+/*
+ * A timer that is set earlier is left alone: moving it at each read costs more than one call. Never
+ * 0: a timer that is due at once when its callback sets it keeps libuv from moving on.
+ */
 void pv_link_arm(struct link *l, uint64_t deadline_ms)
 {
     if (deadline_ms == UINT64_MAX || deadline_ms >= l->armed_ms)
@@ -318,7 +321,7 @@ void pv_link_arm(struct link *l, uint64_t deadline_ms)
     l->armed_ms = deadline_ms;
     uv_update_time(l->t->loop);
     int failed =
-        uv_timer_start(&l->timer, on_timer, deadline_ms > now_ms ? deadline_ms - now_ms : 0, 0);
+        uv_timer_start(&l->timer, on_timer, deadline_ms > now_ms ? deadline_ms - now_ms : 1, 0);
     PV_ASSERT(failed == 0);
 }
 

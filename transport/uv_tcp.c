@@ -122,15 +122,19 @@ static const char *too_many(const struct pv_tcp *t, const struct link *l)
     return NULL;
 }
 
+static void accept_later(struct pv_tcp *t, const char *cause)
+{
+    t->accept_waits = true;
+    t->accept_again_ms = now_of(t) + ACCEPT_AGAIN_MS;
+    log_accept(t, NULL, cause);
+    pv_tcp_arm(t);
+}
+
 static void accept_one(struct pv_tcp *t)
 {
     struct link *l = pv_link_new(t, NULL);
-    t->accept_waits = l == NULL;
-    if (l == NULL) {
-        /* libuv holds the connection, and accepts no other, until we take it */
-        t->accept_again_ms = now_of(t) + ACCEPT_AGAIN_MS;
-        log_accept(t, NULL, pv_err_text(PV_E_NOMEM));
-        pv_tcp_arm(t);
+    if (l == NULL) { /* libuv holds the connection, and accepts no other, until we take it */
+        accept_later(t, pv_err_text(PV_E_NOMEM));
         return;
     }
     int len = sizeof l->peer;
@@ -153,19 +157,89 @@ static void accept_one(struct pv_tcp *t)
     pv_link_open(l, 0);
 }
 
+/* ---- listening ---- */
+
+static void on_own_handle_closed(uv_handle_t *handle)
+{
+    struct pv_tcp *t = handle->data;
+    if (--t->open_handles == 0)
+        t->closed(t->closed_arg);
+}
+
+static void on_listener_closed(uv_handle_t *handle)
+{
+    struct listener *listener = handle->data;
+    handle->data = listener->t;
+    on_own_handle_closed(handle);
+    pv_free(listener);
+}
+
+static void close_listener(struct pv_tcp *t)
+{
+    if (t->listener != NULL)
+        uv_close((uv_handle_t *)&t->listener->socket, on_listener_closed);
+    t->listener = NULL;
+}
+
+/*
+ * Out of descriptors. libuv sheds the waiting connections with a spare one; when another thread
+ * has taken that, it calls here again and again without returning to the loop. Only to close the
+ * listener ends this; the timer opens it again.
+ */
 static void on_connection(uv_stream_t *stream, int status)
 {
     struct listener *listener = stream->data;
-    if (status < 0) /* out of descriptors: libuv has closed what was waiting, so we do not spin */
-        log_accept(listener->t, NULL, uv_strerror(status));
-    else
-        accept_one(listener->t);
+    struct pv_tcp *t = listener->t;
+    if (status == 0) {
+        accept_one(t);
+        return;
+    }
+    close_listener(t);
+    accept_later(t, uv_strerror(status));
+}
+
+/* Binds t->listen_address, and completes it with the port that was free. A libuv status. */
+static int open_listener(struct pv_tcp *t)
+{
+    struct listener *listener = pv_calloc(1, sizeof *listener);
+    if (listener == NULL)
+        return UV_ENOMEM;
+    int len = sizeof t->listen_address;
+    struct sockaddr *address = (struct sockaddr *)&t->listen_address;
+    listener->t = t;
+    int status = uv_tcp_init(t->loop, &listener->socket);
+    PV_ASSERT(status == 0);
+    listener->socket.data = listener;
+    t->listener = listener;
+    t->open_handles++;
+    /* sets SO_REUSEADDR, so that a restart need not wait */
+    status = uv_tcp_bind(&listener->socket, address, 0);
+    if (status == 0)
+        status = uv_listen((uv_stream_t *)&listener->socket, TCP_BACKLOG, on_connection);
+    if (status == 0)
+        status = uv_tcp_getsockname(&listener->socket, address, &len);
+    if (status < 0)
+        close_listener(t);
+    return status;
+}
+
+static void accept_again(struct pv_tcp *t)
+{
+    t->accept_waits = false;
+    if (t->listener != NULL) {
+        accept_one(t);
+        return;
+    }
+    int status = open_listener(t);
+    if (status < 0)
+        accept_later(t, uv_strerror(status));
 }
 
 /* ---- time ---- */
 
 static void close_by_force(struct pv_tcp *t)
 {
+    t->close_by_ms = UINT64_MAX;
     PV_LIST_EACH(&t->links, e)
     {
         struct link *l = PV_LIST_ENTRY(e, struct link, all);
@@ -183,7 +257,7 @@ static void on_timer(uv_timer_t *timer)
             close_by_force(t);
     } else {
         if (t->accept_waits && now_ms >= t->accept_again_ms)
-            accept_one(t);
+            accept_again(t);
         pv_dial_due(t, now_ms);
     }
     pv_tcp_arm(t);
@@ -198,26 +272,12 @@ void pv_tcp_arm(struct pv_tcp *t)
     if (next_ms == UINT64_MAX || t->finishing)
         return;
     uv_update_time(t->loop);
-    int status = uv_timer_start(&t->timer, on_timer, next_ms > now_ms ? next_ms - now_ms : 0, 0);
+    /* not 0: a timer that is due at once when its callback sets it keeps libuv from moving on */
+    int status = uv_timer_start(&t->timer, on_timer, next_ms > now_ms ? next_ms - now_ms : 1, 0);
     PV_ASSERT(status == 0);
 }
 
 /* ---- life ---- */
-
-static void on_own_handle_closed(uv_handle_t *handle)
-{
-    struct pv_tcp *t = handle->data;
-    if (--t->open_handles == 0)
-        t->closed(t->closed_arg);
-}
-
-static void on_listener_closed(uv_handle_t *handle)
-{
-    struct listener *listener = handle->data;
-    handle->data = listener->t;
-    on_own_handle_closed(handle);
-    pv_free(listener);
-}
 
 enum pv_err pv_tcp_new(struct pv_tcp **out, uv_loop_t *loop, const struct pv_session_context *ctx,
                        const struct pv_tcp_handler *handler)
@@ -260,9 +320,8 @@ void pv_tcp_close(struct pv_tcp *t, void (*closed)(void *arg), void *arg)
     t->closed = closed;
     t->closed_arg = arg;
     t->close_by_ms = now_of(t) + PV_LINGER_MS;
-    if (t->listener != NULL)
-        uv_close((uv_handle_t *)&t->listener->socket, on_listener_closed);
-    t->listener = NULL;
+    t->listens = false;
+    close_listener(t);
     pv_dial_stop(t);
     PV_LIST_EACH(&t->links, e)
     {
@@ -331,43 +390,28 @@ static enum pv_err listen_err(int status)
 
 enum pv_err pv_tcp_listen(struct pv_tcp *t, const char *address)
 {
-    PV_ASSERT(t->listener == NULL && !t->closing);
+    PV_ASSERT(!t->listens && !t->closing);
     struct pv_address a;
     enum pv_err err = pv_address_parse(&a, address);
     if (err != PV_OK)
         return err;
-    struct listener *listener = pv_calloc(1, sizeof *listener);
-    if (listener == NULL)
-        return PV_E_NOMEM;
-    struct sockaddr_storage sa = {0};
-    int len = sizeof sa;
-    listener->t = t;
-    int status = uv_tcp_init(t->loop, &listener->socket);
-    PV_ASSERT(status == 0);
-    listener->socket.data = listener;
-    t->open_handles++;
-    status = resolve_now(t, &sa, &a);
-    if (status == 0) /* sets SO_REUSEADDR, so that a restart need not wait */
-        status = uv_tcp_bind(&listener->socket, (const struct sockaddr *)&sa, 0);
+    int status = resolve_now(t, &t->listen_address, &a);
     if (status == 0)
-        status = uv_listen((uv_stream_t *)&listener->socket, TCP_BACKLOG, on_connection);
-    if (status == 0)
-        status = uv_tcp_getsockname(&listener->socket, (struct sockaddr *)&sa, &len);
+        status = open_listener(t);
     if (status < 0) {
         PV_LOG(t->env->log, PV_LOG_ERROR, PV_SUB_TCP, "cannot listen", "address", address, "cause",
                uv_strerror(status));
-        uv_close((uv_handle_t *)&listener->socket, on_listener_closed);
         return listen_err(status);
     }
-    pv_sockaddr_format(listener->text, &sa);
-    t->listener = listener;
-    PV_LOG(t->env->log, PV_LOG_INFO, PV_SUB_TCP, "listening", "address", listener->text);
+    t->listens = true;
+    pv_sockaddr_format(t->listen_text, &t->listen_address);
+    PV_LOG(t->env->log, PV_LOG_INFO, PV_SUB_TCP, "listening", "address", t->listen_text);
     return PV_OK;
 }
 
 const char *pv_tcp_listening(const struct pv_tcp *t)
 {
-    return t->listener != NULL ? t->listener->text : NULL;
+    return t->listens ? t->listen_text : NULL;
 }
 
 enum pv_err pv_tcp_add_peer(struct pv_tcp *t, const char *address)

@@ -65,7 +65,6 @@ struct dial {
 struct listener {
     uv_tcp_t socket;
     struct pv_tcp *t;
-    char text[PV_ADDRESS_TEXT_LEN];
 };
 
 struct pv_tcp {
@@ -73,8 +72,11 @@ struct pv_tcp {
     const struct pv_session_context *ctx;
     struct pv_tcp_handler handler;
     const struct pv_env *env;
-    struct listener *listener;
-    bool accept_waits; /* a connection could not be accepted for want of memory */
+    struct listener *listener; /* NULL: not listening, or to be opened again */
+    bool listens;
+    struct sockaddr_storage listen_address;
+    char listen_text[PV_ADDRESS_TEXT_LEN];
+    bool accept_waits; /* a connection could not be accepted: see uv_tcp.c */
     uint64_t accept_again_ms, accept_logged_ms;
     uv_timer_t timer; /* dials, accept_again, the end of closing */
     uv_idle_t idle;   /* active while work is not empty */
