@@ -84,6 +84,12 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init(c->server->scratch, sizeof c->server->scratch);
 }
 
+static void stop_reading(struct connection *c)
+{
+    if (c->reading && uv_read_stop((uv_stream_t *)&c->pipe) == 0)
+        c->reading = false;
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct connection *c = stream->data;
@@ -91,6 +97,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         return;
     if (n < 0 || pv_control_feed(c->control, (const uint8_t *)buf->base, (size_t)n) != PV_OK)
         connection_close(c);
+    else if (!pv_control_wants_input(c->control))
+        stop_reading(c); /* at once: libuv would read on, many times in this turn */
 }
 
 static void on_idle(uv_idle_t *h)
@@ -141,8 +149,8 @@ static void pump(struct connection *c)
     bool want = pv_control_wants_input(c->control);
     if (want && !c->reading)
         c->reading = uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) == 0;
-    else if (!want && c->reading && uv_read_stop((uv_stream_t *)&c->pipe) == 0)
-        c->reading = false;
+    else if (!want)
+        stop_reading(c);
 }
 
 static void on_check(uv_check_t *h)
