@@ -105,11 +105,13 @@ below_transport := transport crypto base
 below_internal  := $(LAYERS)
 below_cmd       := $(LAYERS)
 SUPPORT := $(wildcard tests/support/*.c)
+SUPPORT_internal := $(wildcard tests/support/node/*.c) # needs the layer itself
 CRITERION := $(shell $(PKG_CONFIG) --libs criterion 2>/dev/null || echo -lcriterion)
 
 define unit_bin
 UNIT_$(1) := $(wildcard tests/unit/$(1)_*_test.c)
-$(B)/tests/unit_$(1): $$(call obj,$$(UNIT_$(1)) $(SUPPORT)) $$(call libs_from,$$(below_$(1))) \
+$(B)/tests/unit_$(1): $$(call obj,$$(UNIT_$(1)) $(SUPPORT) $(SUPPORT_$(1))) \
+    $$(call libs_from,$$(below_$(1))) \
     $$(if $$(filter cmd,$(1)),$$(filter-out %/main.o,$$(call obj,$(SRC_cmd))))
 	$$(call say,LD,$$@)
 	@mkdir -p $$(@D)
