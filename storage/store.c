@@ -11,7 +11,7 @@
 #include "internal/base/wr.h"
 #include "storage/commit.h"
 
-#include <unistd.h>
+#include <stdlib.h>
 
 static const uint64_t gap_max_ms = 24U * 3600 * 1000;
 
@@ -24,7 +24,7 @@ void pv_store_fatal(struct pv_store *s, const char *what, enum pv_err err)
     PV_LOG(s->config.env->log, PV_LOG_ERROR, PV_SUB_STORE, "disk failure, stopping", "what", what,
            "error", pv_err_text(err));
     if (s->config.fatal == NULL)
-        _exit(70);
+        _Exit(70);
     s->config.fatal(what);
 }
 

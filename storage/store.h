@@ -85,11 +85,11 @@ PV_MUST enum pv_err pv_store_have(struct pv_store *s, const struct pv_id *ids, s
 PV_MUST enum pv_err pv_store_read(struct pv_store *s, const struct pv_id *id, uint32_t offset,
                                   uint8_t *dst, size_t len, size_t *got, uint32_t *size);
 /*
- * Blobs in order of arrival from seq `from` on whose held bit `bit` is clear, at most max;
+ * Blobs in order of arrival from seq `from` on whose held bit `bit` is clear, at most out_len;
  * *next = where to continue, *end = nothing came after. Looks at <= PV_SCAN_ROWS_MAX rows.
  */
 PV_MUST enum pv_err pv_store_unheld(struct pv_store *s, unsigned bit, uint64_t from,
-                                    struct pv_blob_info *out, size_t max, size_t *count,
+                                    struct pv_blob_info *out, size_t out_len, size_t *count,
                                     uint64_t *next, bool *end);
 
 /* The bit of a node in `held`. NOT_FOUND: it never got one (a PV_COMMIT_HELD op gives it). */
@@ -135,10 +135,10 @@ struct pv_store_bucket {
 };
 /* A copy of all 4 096 buckets as of the last commit; cheap, from memory. Any thread. */
 void pv_store_digest(struct pv_store *s, struct pv_store_bucket out[static PV_STORE_BUCKETS]);
-/* Hashes in a bucket greater than *after (NULL: from the start), ascending, at most max. */
+/* Hashes in a bucket greater than *after (NULL: from the start), ascending, at most so many. */
 PV_MUST enum pv_err pv_store_bucket_hashes(struct pv_store *s, unsigned bucket,
                                            const struct pv_id *after, struct pv_id *hashes,
-                                           size_t max, size_t *count, bool *end);
+                                           size_t hashes_len, size_t *count, bool *end);
 
 /* ---- the rest ---- */
 

@@ -143,10 +143,10 @@ enum pv_err pv_store_read(struct pv_store *s, const struct pv_id *id, uint32_t o
 /* ---- who holds what ---- */
 
 enum pv_err pv_store_unheld(struct pv_store *s, unsigned bit, uint64_t from,
-                            struct pv_blob_info *out, size_t max, size_t *count, uint64_t *next,
+                            struct pv_blob_info *out, size_t out_len, size_t *count, uint64_t *next,
                             bool *end)
 {
-    PV_ASSERT(bit < PV_HOLDERS_MAX && max > 0);
+    PV_ASSERT(bit < PV_HOLDERS_MAX && out_len > 0);
     uint64_t at = from, rows = 0;
     size_t n = 0;
     struct pv_db *db = pv_store_take_reader(s);
@@ -154,7 +154,7 @@ enum pv_err pv_store_unheld(struct pv_store *s, unsigned bit, uint64_t from,
     pv_bind_u64(&q, from);
     pv_bind_u64(&q, PV_SCAN_ROWS_MAX + 1); /* one more tells whether that was the end */
     bool more = pv_query_row(&q);
-    while (more && n < max && rows < PV_SCAN_ROWS_MAX) {
+    while (more && n < out_len && rows < PV_SCAN_ROWS_MAX) {
         struct pv_blob_info info = {0};
         read_info(&q, &info);
         pv_col_id(&q, 4, &info.id);

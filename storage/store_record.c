@@ -233,7 +233,8 @@ void pv_store_digest(struct pv_store *s, struct pv_store_bucket out[static PV_ST
 }
 
 enum pv_err pv_store_bucket_hashes(struct pv_store *s, unsigned bucket, const struct pv_id *after,
-                                   struct pv_id *hashes, size_t max, size_t *count, bool *end)
+                                   struct pv_id *hashes, size_t hashes_len, size_t *count,
+                                   bool *end)
 {
     /* Shorter byte strings sort before longer ones they begin: these two enclose the bucket. */
     uint8_t low[2] = {(uint8_t)(bucket >> 4), (uint8_t)(bucket << 4)};
@@ -252,8 +253,8 @@ enum pv_err pv_store_bucket_hashes(struct pv_store *s, unsigned bucket, const st
     else
         pv_bind_blob(&q, low, sizeof low);
     pv_bind_blob(&q, high, high_len);
-    pv_bind_u64(&q, (uint64_t)max + 1);
-    enum pv_err err = read_ids(&q, hashes, max, count, &more);
+    pv_bind_u64(&q, (uint64_t)hashes_len + 1);
+    enum pv_err err = read_ids(&q, hashes, hashes_len, count, &more);
     pv_store_give_reader(s, db);
     if (err == PV_OK)
         *end = !more;

@@ -18,7 +18,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <xxhash.h>
 
 enum {
@@ -254,9 +253,7 @@ static enum pv_err open_file(struct pv_vfs *v, struct pv_vfs_file *f, const char
     int access = flags & SQLITE_OPEN_READWRITE ? PV_FS_WRITE : PV_FS_READ;
     if (name == NULL) {
         char path[PATHNAME_MAX];
-        pthread_mutex_lock(&v->mutex);
-        f->temp_no = v->temp_count++;
-        pthread_mutex_unlock(&v->mutex);
+        f->temp_no = atomic_fetch_add(&v->temp_count, 1);
         f->is_temp = true;
         temp_path(path, f->temp_no);
         return fs->open(fs->ctx, v->config.dir, path, PV_FS_WRITE | PV_FS_CREATE | PV_FS_EXCLUSIVE,
@@ -328,9 +325,8 @@ static int x_randomness(sqlite3_vfs *vfs, int len, char *out)
 /* SQLite backs off so when it meets a connection in the middle of a change of the log index. */
 static int x_sleep(sqlite3_vfs *vfs, int us)
 {
-    struct timespec t = {us / 1000000, (long)(us % 1000000) * 1000};
-    (void)vfs;
-    nanosleep(&t, NULL);
+    struct pv_vfs *v = vfs->pAppData;
+    pv_vfs_wait(v->locks, (unsigned)us);
     return us;
 }
 
@@ -363,7 +359,6 @@ enum pv_err pv_vfs_new(struct pv_vfs **out, const struct pv_vfs_config *config)
     if (v == NULL)
         return PV_E_NOMEM;
     v->config = *config;
-    pthread_mutex_init(&v->mutex, NULL);
     snprintf(v->name, sizeof v->name, "pv-%p", (void *)v);
     v->base = (sqlite3_vfs){
         .iVersion = 2,
@@ -381,10 +376,13 @@ enum pv_err pv_vfs_new(struct pv_vfs **out, const struct pv_vfs_config *config)
         .xGetLastError = x_last_error,
         .xCurrentTimeInt64 = x_time_ms,
     };
-    if (sqlite3_vfs_register(&v->base, 0) != SQLITE_OK) {
-        pthread_mutex_destroy(&v->mutex);
+    enum pv_err err = pv_vfs_locks_new(&v->locks);
+    if (err == PV_OK && sqlite3_vfs_register(&v->base, 0) != SQLITE_OK)
+        err = PV_E_NOMEM;
+    if (err != PV_OK) {
+        pv_vfs_locks_free(v->locks);
         pv_free(v);
-        return PV_E_NOMEM;
+        return err;
     }
     *out = v;
     return PV_OK;
@@ -394,9 +392,8 @@ void pv_vfs_free(struct pv_vfs *v)
 {
     if (v == NULL)
         return;
-    PV_ASSERT(v->shm_users == 0 && v->readers == 0);
     sqlite3_vfs_unregister(&v->base);
-    pthread_mutex_destroy(&v->mutex);
+    pv_vfs_locks_free(v->locks);
     pv_free(v);
 }
 

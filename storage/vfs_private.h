@@ -1,11 +1,11 @@
-/* What vfs.c (files) and vfs_lock.c (locks and shared memory) share. */
+/* What vfs.c (files) and uv_vfs_lock.c (locks, shared memory, waiting) share. */
 #ifndef PV_STORAGE_VFS_PRIVATE_H
 #define PV_STORAGE_VFS_PRIVATE_H
 
 #include "storage/vfs.h"
 
-#include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 
 enum pv_vfs_kind { PV_VFS_MAIN, PV_VFS_WAL, PV_VFS_OTHER };
 
@@ -17,30 +17,30 @@ struct pv_vfs_file {
     bool sync_dir; /* new: its first sync is the folder's, too */
     bool is_temp;  /* removed on close */
     uint64_t temp_no;
-    int lock; /* SQLITE_LOCK_*; under the mutex, like the next three */
+    int lock; /* SQLITE_LOCK_*; this and the next three are uv_vfs_lock.c's */
     bool shm_mapped;
     unsigned shm_shared, shm_exclusive; /* one bit a lock held */
 };
+
+struct pv_vfs_locks;
 
 struct pv_vfs {
     sqlite3_vfs base;
     struct pv_vfs_config config;
     char name[32];
-    pthread_mutex_t mutex; /* guards the rest */
-    uint64_t temp_count;
-    unsigned readers;           /* file locks: connections with SHARED or more */
-    struct pv_vfs_file *writer; /* the one with RESERVED or more */
-    void **regions;             /* shared memory */
-    int region_count;
-    unsigned shm_users;
-    unsigned shm_readers[SQLITE_SHM_NLOCK];
-    bool shm_writer[SQLITE_SHM_NLOCK];
+    atomic_uint_fast64_t temp_count;
+    struct pv_vfs_locks *locks;
 };
 
 static inline struct pv_vfs_file *pv_vfs_file(sqlite3_file *file)
 {
     return (struct pv_vfs_file *)(void *)file;
 }
+
+PV_MUST enum pv_err pv_vfs_locks_new(struct pv_vfs_locks **out);
+void pv_vfs_locks_free(struct pv_vfs_locks *l); /* every file is closed */
+/* Returns when a lock has been given back, or after us microseconds. */
+void pv_vfs_wait(struct pv_vfs_locks *l, unsigned us);
 
 int pv_vfs_lock(sqlite3_file *file, int level);
 int pv_vfs_unlock(sqlite3_file *file, int level);

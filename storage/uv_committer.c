@@ -11,15 +11,15 @@
 #include "storage/store_private.h"
 
 #include <signal.h>
-#include <time.h>
+#include <uv.h>
 
 enum { QUIET_S = 1, CLOCK_S = 3600, OPS_MAX = 8192 };
 
 struct pv_committer {
     struct pv_store *s;
-    pthread_t thread;
-    pthread_mutex_t mutex; /* guards the rest */
-    pthread_cond_t cond;
+    uv_thread_t thread;
+    uv_mutex_t mutex; /* guards the rest */
+    uv_cond_t cond;
     struct pv_commit *head, **tail;
     bool stopping;
 };
@@ -60,14 +60,14 @@ static struct pv_commit *take_batch(struct pv_committer *c)
     return first;
 }
 
-/* Waits for work or the end; false: nothing came for so many seconds. */
+/*
+ * Waits for work or the end; false: nothing came for so many seconds. Waking up for nothing starts
+ * the seconds anew, which does not matter.
+ */
 static bool wait_for_work(struct pv_committer *c, unsigned seconds)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += seconds;
     while (c->head == NULL && !c->stopping)
-        if (pthread_cond_timedwait(&c->cond, &c->mutex, &until) != 0)
+        if (uv_cond_timedwait(&c->cond, &c->mutex, seconds * UINT64_C(1000000000)) != 0)
             return c->head != NULL || c->stopping;
     return true;
 }
@@ -80,16 +80,16 @@ static void checkpoint_over(struct pv_store *s, uint64_t bytes)
                pv_log_u64(pv_commit_log_bytes(s)));
 }
 
-static void *run(void *arg)
+static void run(void *arg)
 {
     struct pv_committer *c = arg;
     bool tried = false; /* a checkpoint since the last batch */
-    pthread_mutex_lock(&c->mutex);
+    uv_mutex_lock(&c->mutex);
     while (c->head != NULL || !c->stopping) {
         bool dirty = pv_commit_log_bytes(c->s) > 0 && !tried;
         bool work = wait_for_work(c, dirty ? QUIET_S : CLOCK_S);
         struct pv_commit *batch = c->head != NULL ? take_batch(c) : NULL;
-        pthread_mutex_unlock(&c->mutex);
+        uv_mutex_unlock(&c->mutex);
         if (batch != NULL || (!work && !dirty)) {
             pv_commit_batch(c->s, batch);
             checkpoint_over(c->s, PV_WAL_CHECKPOINT_BYTES);
@@ -98,11 +98,10 @@ static void *run(void *arg)
             checkpoint_over(c->s, 0);
             tried = true;
         }
-        pthread_mutex_lock(&c->mutex);
+        uv_mutex_lock(&c->mutex);
     }
-    pthread_mutex_unlock(&c->mutex);
+    uv_mutex_unlock(&c->mutex);
     checkpoint_over(c->s, 0);
-    return NULL;
 }
 
 /* Signals belong to the loop's thread. */
@@ -111,7 +110,7 @@ static int start_thread(struct pv_committer *c)
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int error = pthread_create(&c->thread, NULL, run, c);
+    int error = uv_thread_create(&c->thread, run, c);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return error;
 }
@@ -123,18 +122,16 @@ enum pv_err pv_committer_start(struct pv_committer **out, struct pv_store *s)
         return PV_E_NOMEM;
     c->s = s;
     c->tail = &c->head;
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&c->cond, &attr);
-    pthread_condattr_destroy(&attr);
-    pthread_mutex_init(&c->mutex, NULL);
+    if (uv_mutex_init(&c->mutex) != 0 || uv_cond_init(&c->cond) != 0) {
+        pv_free(c); /* neither allocates on Linux */
+        return PV_E_NOMEM;
+    }
     int error = start_thread(c);
     if (error != 0) {
-        pthread_cond_destroy(&c->cond);
-        pthread_mutex_destroy(&c->mutex);
+        uv_cond_destroy(&c->cond);
+        uv_mutex_destroy(&c->mutex);
         pv_free(c);
-        return pv_err_from_errno(error);
+        return pv_err_from_errno(-error); /* libuv's errors are negative errno values */
     }
     *out = c;
     return PV_OK;
@@ -143,14 +140,14 @@ enum pv_err pv_committer_start(struct pv_committer **out, struct pv_store *s)
 void pv_committer_submit(struct pv_committer *c, struct pv_commit *commit)
 {
     commit->next = NULL;
-    pthread_mutex_lock(&c->mutex);
+    uv_mutex_lock(&c->mutex);
     bool stopping = c->stopping;
     if (!stopping) {
         *c->tail = commit;
         c->tail = &commit->next;
-        pthread_cond_signal(&c->cond);
+        uv_cond_signal(&c->cond);
     }
-    pthread_mutex_unlock(&c->mutex);
+    uv_mutex_unlock(&c->mutex);
     if (stopping) {
         commit->err = PV_E_CANCELLED;
         commit->done(commit);
@@ -161,12 +158,12 @@ void pv_committer_stop(struct pv_committer *c)
 {
     if (c == NULL)
         return;
-    pthread_mutex_lock(&c->mutex);
+    uv_mutex_lock(&c->mutex);
     c->stopping = true;
-    pthread_cond_signal(&c->cond);
-    pthread_mutex_unlock(&c->mutex);
-    pthread_join(c->thread, NULL);
-    pthread_cond_destroy(&c->cond);
-    pthread_mutex_destroy(&c->mutex);
+    uv_cond_signal(&c->cond);
+    uv_mutex_unlock(&c->mutex);
+    uv_thread_join(&c->thread);
+    uv_cond_destroy(&c->cond);
+    uv_mutex_destroy(&c->mutex);
     pv_free(c);
 }
