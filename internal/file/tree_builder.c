@@ -70,7 +70,7 @@ enum pv_err pv_tree_builder_add(struct pv_tree_builder *b, unsigned level,
     if (level >= PV_TREE_LEVELS)
         return PV_E_LIMIT;
     struct pv_tree_level *l = &b->levels[level];
-    if (entry->length > UINT64_MAX - l->length)
+    if (l->count == b->fan_out || entry->length > UINT64_MAX - l->length)
         return PV_E_LIMIT;
     enum pv_err err = level_reserve(l);
     if (err != PV_OK)
@@ -78,7 +78,7 @@ enum pv_err pv_tree_builder_add(struct pv_tree_builder *b, unsigned level,
     pv_entry_encode(entry_at(l, l->count), entry);
     l->count++;
     l->length += entry->length;
-    if (l->count == b->fan_out)
+    if (l->count == b->fan_out && level < PV_TREE_LEVELS - 1) /* the topmost can only be the root */
         hand_out(b, level, node);
     return PV_OK;
 }

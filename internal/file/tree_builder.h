@@ -45,8 +45,8 @@ void pv_tree_builder_release(struct pv_tree_builder *b);
 
 /*
  * Adds an entry at level 0 (a chunk's) or higher (a node's). node->buf is NULL unless the level
- * became full: then it is the caller's. NOMEM; LIMIT: fan_out ^ PV_TREE_LEVELS chunks or more (the
- * tree would be deeper than PV_TREE_DEPTH_MAX), or 2^64 bytes.
+ * became full: then it is the caller's. NOMEM; LIMIT: more than fan_out ^ PV_TREE_LEVELS chunks
+ * (the tree would be deeper than PV_TREE_DEPTH_MAX), or 2^64 bytes.
  */
 PV_MUST enum pv_err pv_tree_builder_add(struct pv_tree_builder *b, unsigned level,
                                         const struct pv_entry *entry, struct pv_tree_node *node);
