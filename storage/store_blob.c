@@ -271,14 +271,14 @@ enum pv_err pv_store_find_unknown(struct pv_store *s, unsigned *folder, struct p
     if (++*folder < 256)
         return PV_OK;
     pthread_mutex_lock(&s->state_mutex);
-    s->unknown_files = s->scan.count;
-    if (s->scan.count <= PV_UNKNOWN_MAX)
-        for (; *count < s->scan.count && *count < max; ++*count)
+    uint64_t found = s->unknown_files = s->scan.count;
+    if (found <= PV_UNKNOWN_MAX)
+        for (; *count < found && *count < max; ++*count)
             ids[*count] = s->scan.ids[*count];
     pthread_mutex_unlock(&s->state_mutex);
-    if (s->scan.count > PV_UNKNOWN_MAX)
+    if (found > PV_UNKNOWN_MAX)
         PV_LOG(s->config.env->log, PV_LOG_ERROR, PV_SUB_STORE,
                "blob files that vault.db does not know: it is old or lost commits", "count",
-               pv_log_u64(s->scan.count));
+               pv_log_u64(found));
     return PV_OK;
 }

@@ -2,8 +2,10 @@
  * Locks and shared memory among the connections of one process. SQLite's rules, without the file:
  * many SHARED; one of them may go on to RESERVED, PENDING (no new SHARED) and, when it is alone,
  * EXCLUSIVE. The log index has SQLITE_SHM_NLOCK locks, each shared or exclusive. Nothing ever
- * waits here: what cannot be had is SQLITE_BUSY, and SQLite decides whether to come again. When it
- * does, it asks to sleep before; it is woken when any lock is given back.
+ * waits for one: what cannot be had is SQLITE_BUSY, and SQLite decides whether to come again. It
+ * backs off before, longer each time, and gives up after 100 attempts; so its waits have to last as
+ * long as it says (ended early, by whatever lock was given back, they let readers fail that had
+ * only met a busy writer).
  */
 #include "storage/vfs_private.h"
 #include "internal/base/mem.h"
@@ -11,9 +13,8 @@
 #include <uv.h>
 
 struct pv_vfs_locks {
-    uv_mutex_t mutex; /* guards the rest, and the lock fields of all files */
-    uv_cond_t given_back;
-    unsigned waiting;
+    uv_mutex_t mutex;           /* guards the rest, and the lock fields of all files */
+    uv_cond_t never;            /* signalled */
     unsigned readers;           /* file locks: connections with SHARED or more */
     struct pv_vfs_file *writer; /* the one with RESERVED or more */
     void **regions;             /* shared memory */
@@ -28,7 +29,7 @@ enum pv_err pv_vfs_locks_new(struct pv_vfs_locks **out)
     struct pv_vfs_locks *l = pv_calloc(1, sizeof *l);
     if (l == NULL)
         return PV_E_NOMEM;
-    if (uv_mutex_init(&l->mutex) != 0 || uv_cond_init(&l->given_back) != 0) {
+    if (uv_mutex_init(&l->mutex) != 0 || uv_cond_init(&l->never) != 0) {
         pv_free(l); /* neither allocates on Linux */
         return PV_E_NOMEM;
     }
@@ -41,24 +42,18 @@ void pv_vfs_locks_free(struct pv_vfs_locks *l)
     if (l == NULL)
         return;
     PV_ASSERT(l->shm_users == 0 && l->readers == 0);
-    uv_cond_destroy(&l->given_back);
+    uv_cond_destroy(&l->never);
     uv_mutex_destroy(&l->mutex);
     pv_free(l);
 }
 
 void pv_vfs_wait(struct pv_vfs_locks *l, unsigned us)
 {
+    uint64_t now = uv_hrtime(), until = now + (uint64_t)us * 1000;
     uv_mutex_lock(&l->mutex);
-    l->waiting++;
-    (void)uv_cond_timedwait(&l->given_back, &l->mutex, (uint64_t)us * 1000);
-    l->waiting--;
+    for (; now < until; now = uv_hrtime())
+        (void)uv_cond_timedwait(&l->never, &l->mutex, until - now);
     uv_mutex_unlock(&l->mutex);
-}
-
-static void wake(struct pv_vfs_locks *l)
-{
-    if (l->waiting > 0)
-        uv_cond_broadcast(&l->given_back);
 }
 
 int pv_vfs_lock(sqlite3_file *file, int level)
@@ -99,7 +94,6 @@ int pv_vfs_unlock(sqlite3_file *file, int level)
         if (level == SQLITE_LOCK_NONE)
             l->readers--;
         f->lock = level;
-        wake(l);
     }
     uv_mutex_unlock(&l->mutex);
     return SQLITE_OK;
@@ -176,7 +170,6 @@ static void give_shm(struct pv_vfs_file *f, int slot)
         l->shm_readers[slot]--;
     f->shm_exclusive &= ~bit;
     f->shm_shared &= ~bit;
-    wake(l);
 }
 
 int pv_vfs_shm_lock(sqlite3_file *file, int first, int count, int flags)

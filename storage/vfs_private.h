@@ -39,7 +39,7 @@ static inline struct pv_vfs_file *pv_vfs_file(sqlite3_file *file)
 
 PV_MUST enum pv_err pv_vfs_locks_new(struct pv_vfs_locks **out);
 void pv_vfs_locks_free(struct pv_vfs_locks *l); /* every file is closed */
-/* Returns when a lock has been given back, or after us microseconds. */
+/* Returns after us microseconds. */
 void pv_vfs_wait(struct pv_vfs_locks *l, unsigned us);
 
 int pv_vfs_lock(sqlite3_file *file, int level);

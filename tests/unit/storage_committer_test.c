@@ -209,7 +209,7 @@ Test(committer, readers_see_all_that_was_acknowledged)
     atomic_store(&over, true);
     for (unsigned i = 0; i < READERS; i++) {
         pthread_join(readers[i].thread, NULL);
-        cr_assert_not(readers[i].failed);
+        cr_assert_not(readers[i].failed, "%s", v->log.text);
         cr_assert_geq(readers[i].reads, 50);
     }
     pv_committer_stop(c);

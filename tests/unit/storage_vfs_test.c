@@ -147,6 +147,30 @@ Test(vfs, works_with_a_rollback_journal)
     tear_down(f);
 }
 
+/* A hot journal of pages of 1 024 bytes, as no writer of ours leaves one. */
+Test(vfs, a_journal_of_another_page_length_is_an_error)
+{
+    struct fixture *f = set_up();
+    sqlite3 *db = connect_to(f);
+    uint8_t journal[1024 + 1024 + 8] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+    journal[11] = 1;   /* one page */
+    journal[19] = 1;   /* of a database of one page */
+    journal[22] = 4;   /* sectors of 1 024 bytes */
+    journal[26] = 4;   /* pages of 1 024 bytes */
+    journal[1027] = 1; /* page 1; its checksum over zeros is the nonce, 0 */
+    cr_assert_eq(run(db, fill), SQLITE_OK);
+    sqlite3_close(db);
+    int fd = openat(f->dir.fd, "vault.db-journal", O_CREAT | O_WRONLY, 0600);
+    cr_assert_eq(write(fd, journal, sizeof journal), sizeof journal);
+    close(fd);
+    db = connect_to(f);
+    cr_assert_neq(run(db, "SELECT count(*) FROM t"), SQLITE_OK);
+    cr_assert(pvt_log_has(&f->log, "database page is corrupt"));
+    sqlite3_close(db);
+    cr_assert_eq(unlinkat(f->dir.fd, "vault.db-journal", 0), 0);
+    tear_down(f);
+}
+
 Test(vfs, spills_to_tmp_and_cleans_it)
 {
     struct fixture *f = set_up();
