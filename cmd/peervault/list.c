@@ -1,0 +1,195 @@
+/*
+ * ls and stat. A list is collected before it is printed, because sorting needs all of it; with
+ * --json it streams, unsorted, in the memory of one entry.
+ */
+#include "cmd/peervault/client.h"
+#include "cmd/peervault/commands.h"
+#include "cmd/peervault/output.h"
+#include "internal/base/id.h"
+#include "internal/base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { ENTRIES_MAX = 100 * 1000 * 1000 };
+
+struct entry {
+    char *name; /* NULL: none */
+    size_t name_len;
+    char key[PV_ID_HEX_LEN + 1];
+    uint64_t size, mtime_ms;
+};
+
+struct list {
+    const struct pv_cli *cli;
+    struct pv_buf entries; /* of struct entry */
+    enum pv_exit exit;     /* of the first failure on our side */
+};
+
+static void strip(json_t *o)
+{
+    json_object_del(o, "id");
+    json_object_del(o, "event");
+    json_object_del(o, "ok");
+}
+
+static void on_entry(void *ctx, const json_t *event)
+{
+    struct list *l = ctx;
+    if (l->exit != PV_EXIT_OK)
+        return;
+    if (l->cli->json) {
+        json_t *o = json_deep_copy(event);
+        strip(o);
+        l->exit = pv_out_json(o);
+        return;
+    }
+    struct entry e = {.size = (uint64_t)pv_json_int(event, "size"),
+                      .mtime_ms = (uint64_t)pv_json_int(event, "mtime_ms")};
+    (void)snprintf(e.key, sizeof e.key, "%s", pv_json_text(event, "key"));
+    e.name = pv_json_name(event, &e.name_len);
+    if (pv_buf_append(&l->entries, &e, sizeof e) != PV_OK) {
+        pv_free(e.name);
+        l->exit = pv_out_no_memory();
+    }
+}
+
+/* By name, files without one last; then by key. */
+static int compare(const void *a, const void *b)
+{
+    const struct entry *x = a, *y = b;
+    if ((x->name == NULL) != (y->name == NULL))
+        return x->name == NULL ? 1 : -1;
+    int order = x->name != NULL ? strcmp(x->name, y->name) : 0;
+    return order != 0 ? order : strcmp(x->key, y->key);
+}
+
+static enum pv_exit print_entries(struct list *l)
+{
+    struct entry *entries = (struct entry *)(void *)l->entries.data;
+    size_t count = l->entries.len / sizeof *entries;
+    int width = 1;
+    if (count > 0)
+        qsort(entries, count, sizeof *entries, compare);
+    for (size_t i = 0; i < count; i++) {
+        int digits = snprintf(NULL, 0, "%llu", (unsigned long long)entries[i].size);
+        width = digits > width ? digits : width;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct entry *e = &entries[i];
+        char date[PV_TIME_TEXT_MAX];
+        pv_date_text(date, e->mtime_ms);
+        printf("%s  %*llu  %s  ", e->key, width, (unsigned long long)e->size, date);
+        if (e->name != NULL)
+            pv_out_name(e->name, e->name_len, l->cli->stdout_terminal);
+        fputc('\n', stdout);
+    }
+    return pv_out_flush();
+}
+
+static void list_release(struct list *l)
+{
+    struct entry *entries = (struct entry *)(void *)l->entries.data;
+    for (size_t i = 0; i < l->entries.len / sizeof *entries; i++)
+        pv_free(entries[i].name);
+    pv_buf_release(&l->entries);
+}
+
+/* One request about a target, sent to whoever serves the vault. */
+static enum pv_exit ask(const struct pv_cli *cli, json_t *rq, struct list *l, const char *subject,
+                        json_t **reply)
+{
+    struct pv_client *client = NULL;
+    enum pv_exit exit = pv_client_open(&client, cli, PV_CLIENT_EMBED);
+    if (exit != PV_EXIT_OK) {
+        json_decref(rq);
+        return exit;
+    }
+    exit = pv_client_call(client, rq, l != NULL ? on_entry : NULL, l, reply);
+    if (exit == PV_EXIT_OK)
+        exit = pv_reply_exit(*reply, subject);
+    return pv_client_close(client, exit);
+}
+
+enum pv_exit pv_cmd_ls(const struct pv_cli *cli, const struct pv_args *args)
+{
+    struct list l = {.cli = cli};
+    json_t *reply = NULL;
+    json_t *rq = json_pack("{s:s}", "op", "ls");
+    if (rq == NULL || (args->word_count > 0 && !pv_json_set_bytes(rq, "prefix", args->words[0]))) {
+        json_decref(rq);
+        return pv_out_no_memory();
+    }
+    pv_buf_init(&l.entries, ENTRIES_MAX * sizeof(struct entry));
+    enum pv_exit exit = ask(cli, rq, &l, NULL, &reply);
+    if (exit == PV_EXIT_OK)
+        exit = l.exit;
+    if (exit == PV_EXIT_OK)
+        exit = cli->json ? pv_out_flush() : print_entries(&l);
+    json_decref(reply);
+    list_release(&l);
+    return exit;
+}
+
+static void print_size(const char *label, json_int_t bytes)
+{
+    char text[PV_SIZE_TEXT_MAX];
+    pv_size_text(text, (uint64_t)bytes);
+    if (bytes < 1024)
+        printf("%-9s %lld bytes\n", label, (long long)bytes);
+    else
+        printf("%-9s %s (%lld bytes)\n", label, text, (long long)bytes);
+}
+
+static enum pv_exit print_stat(const struct pv_cli *cli, const json_t *r)
+{
+    char date[PV_TIME_TEXT_MAX];
+    const json_t *entry;
+    size_t i;
+    printf("%-9s %s\n", "key", pv_json_text(r, "key"));
+    json_array_foreach(json_object_get(r, "names"), i, entry)
+    {
+        size_t len = 0;
+        char *name = pv_json_name(entry, &len);
+        printf("%-9s ", "name");
+        if (name != NULL)
+            pv_out_name(name, len, cli->stdout_terminal);
+        fputc('\n', stdout);
+        pv_free(name);
+    }
+    print_size("size", pv_json_int(r, "size"));
+    pv_date_text(date, (uint64_t)pv_json_int(r, "mtime_ms"));
+    printf("%-9s %s\n", "modified", date);
+    if (json_is_true(json_object_get(r, "inline")))
+        printf("%-9s in the record itself, on every node\n", "stored");
+    else
+        print_size("stored", pv_json_int(r, "stored_bytes"));
+    printf("%-9s %lld", "blobs", (long long)pv_json_int(r, "blobs"));
+    if (pv_json_int(r, "missing_blobs") > 0)
+        printf(", %lld of them not here", (long long)pv_json_int(r, "missing_blobs"));
+    printf("\n%-9s %lld of %lld\n", "copies", (long long)pv_json_int(r, "copies"),
+           (long long)pv_json_int(r, "want"));
+    printf("%-9s %s\n", "private", json_is_true(json_object_get(r, "private")) ? "yes" : "no");
+    printf("%-9s %s\n", "author", pv_json_text(r, "author"));
+    return pv_out_flush();
+}
+
+enum pv_exit pv_cmd_stat(const struct pv_cli *cli, const struct pv_args *args)
+{
+    json_t *reply = NULL;
+    json_t *rq = json_pack("{s:s}", "op", "stat");
+    if (rq == NULL || !pv_json_set_bytes(rq, "target", args->words[0])) {
+        json_decref(rq);
+        return pv_out_no_memory();
+    }
+    enum pv_exit exit = ask(cli, rq, NULL, args->words[0], &reply);
+    if (exit == PV_EXIT_OK && cli->json) {
+        strip(reply);
+        exit = pv_out_json(reply);
+        reply = NULL;
+    } else if (exit == PV_EXIT_OK) {
+        exit = print_stat(cli, reply);
+    }
+    json_decref(reply);
+    return exit;
+}
