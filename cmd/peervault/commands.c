@@ -1,0 +1,305 @@
+#include "cmd/peervault/commands.h"
+
+#include <string.h>
+
+const struct pv_option pv_global_options[] = {
+    {"vault", 0, false, "DIR", "the vault; else PEERVAULT_VAULT, else ~/.local/share/peervault"},
+    {"json", 0, false, NULL, "one JSON object a result on stdout"},
+    {"quiet", 'q', false, NULL, "nothing on stderr but errors"},
+    {"verbose", 'v', false, NULL, "say more on stderr"},
+    {"help", 'h', false, NULL, "help, of the command where one is given"},
+    {"version", 0, false, NULL, "the version"},
+    {.name = NULL},
+};
+
+#define ROLE_OPTION                                                                           \
+    {                                                                                         \
+        "role", 0, false, "keyed|blind", "keyed: can read; blind: stores what it cannot read" \
+    }
+
+static const struct pv_option init_options[] = {ROLE_OPTION, {.name = NULL}};
+
+static const struct pv_option daemon_options[] = {
+    {"listen", 0, false, "ADDR:PORT", "default 127.0.0.1:3000; port 0: any free one"},
+    {"peer", 0, true, "ADDR:PORT", "a node to connect to; may be repeated"},
+    {"replicas", 0, false, "R", "copies of everything, default 3"},
+    ROLE_OPTION,
+    {.name = NULL},
+};
+
+static const struct pv_option store_options[] = {
+    {"name", 0, false, "NAME", "the name to bind, 1 to 1024 bytes; one file only"},
+    {"copies", 0, false, "N", "wait for N copies; exit 5 when they are not reached"},
+    {"no-wait", 0, false, NULL, "do not wait for copies on other nodes"},
+    {"private", 0, false, NULL, "equal content gives different blobs: no dedup"},
+    {.name = NULL},
+};
+
+static const struct pv_option get_options[] = {
+    {"output", 'o', false, "FILE", "write to FILE; - is stdout"},
+    {"range", 0, false, "A-B", "bytes A to B, both included; A- to the end"},
+    {.name = NULL},
+};
+
+static const struct pv_option ping_options[] = {
+    {"count", 'c', false, "N", "how many times, 1 to 1000, default 3"},
+    {.name = NULL},
+};
+
+static const struct pv_option demo_options[] = {
+    {"nodes", 0, false, "N", "2 to 16, default 3"},
+    {"files", 0, false, "N", "small files, 1 to 10000, default 20"},
+    {"big", 0, false, "SIZE", "the large file, default 256MiB; 0: none"},
+    {.name = NULL},
+};
+
+const struct pv_command pv_commands[] = {
+    {
+        .name = "init",
+        .arguments = "",
+        .help = "create a vault",
+        .details = "Makes the folder, the node's identity, and a keyring: with the secrets of the\n"
+                   "environment, else with fresh ones. Also done by the first `store` without a\n"
+                   "daemon, and by a `daemon` without peers. A blind node has no cluster key and\n"
+                   "needs the cluster's token.",
+        .json = "{\"vault\", \"node\", \"role\"}",
+        .examples = "peervault init\n"
+                    "PEERVAULT_AUTH_TOKEN_FILE=token peervault --vault /srv/pv init --role blind",
+        .options = init_options,
+        .run = pv_cmd_init,
+    },
+    {
+        .name = "daemon",
+        .arguments = "",
+        .help = "run the node: listen, dial peers, keep copies",
+        .details =
+            "Runs in the foreground and logs to stderr. SIGTERM and SIGINT end it: what was\n"
+            "acknowledged is durable, the rest is rolled back. Without a vault one is made,\n"
+            "with the secrets of the environment, or fresh ones when there are no peers.",
+        .examples = "peervault daemon\n"
+                    "peervault daemon --listen 0.0.0.0:3000 --peer 192.0.2.7:3000",
+        .options = daemon_options,
+        .run = pv_cmd_daemon,
+    },
+    {
+        .name = "store",
+        .arguments = "FILE... | -",
+        .help = "store files, or standard input; prints their SHA-256 as sha256sum does",
+        .details =
+            "A line is printed as soon as its file is durable here, in the order given. A file\n"
+            "is bound to the last component of its path; - is bound to nothing without --name.\n"
+            "Then up to 5 s without progress are waited for a second copy on another node.\n"
+            "Without a daemon the vault is served by the command itself.",
+        .json = "for each file {\"path\", \"key\", \"size\", \"new_bytes\", \"name\", \"copies\", "
+                "\"want\"}\n"
+                "or {\"path\", \"exit\", \"error\"}; \"path_hex\" and \"name_hex\" if not UTF-8",
+        .examples = "peervault store *.jpg | tee keys; sha256sum -c keys\n"
+                    "tar c src | peervault store - --name src.tar --copies 3",
+        .options = store_options,
+        .words_min = 1,
+        .words_max = PV_WORDS_ANY,
+        .run = pv_cmd_store,
+    },
+    {
+        .name = "get",
+        .arguments = "KEY|NAME|PREFIX",
+        .help = "give a file back, from here or from a peer, verified",
+        .details =
+            "To stdout, or with -o to a temporary file that is renamed into place once every\n"
+            "byte is verified (a target that is no regular file is written into). Bytes on\n"
+            "stdout precede the last check: trust the exit code. A prefix of a key has at\n"
+            "least 8 hex digits.",
+        .json = "with -o: {\"key\", \"size\", \"name\", \"mtime_ms\", \"offset\", \"length\", "
+                "\"file\"}",
+        .examples = "peervault get report.pdf -o report.pdf\n"
+                    "peervault get 9f86d081 --range 0-1023 | xxd",
+        .options = get_options,
+        .words_min = 1,
+        .words_max = 1,
+        .run = pv_cmd_get,
+    },
+    {
+        .name = "ls",
+        .arguments = "[PREFIX]",
+        .help = "list names, and files without a name",
+        .details = "Columns: key, size in bytes, date, name. Sorted by name, but not with --json.",
+        .json = "for each {\"key\", \"size\", \"mtime_ms\", \"name\", \"private\"}; \"name_hex\" "
+                "if not "
+                "UTF-8,\nneither where the file has no name",
+        .examples = "peervault ls\n"
+                    "peervault ls photos/",
+        .words_max = 1,
+        .run = pv_cmd_ls,
+    },
+    {
+        .name = "stat",
+        .arguments = "KEY|NAME",
+        .help = "what is known of a file: size, names, blobs, copies",
+        .json = "{\"key\", \"size\", \"mtime_ms\", \"names\", \"inline\", \"private\", \"blobs\", "
+                "\"stored_bytes\",\n\"copies\", \"want\", \"missing_blobs\", \"author\"}",
+        .examples = "peervault stat report.pdf",
+        .words_min = 1,
+        .words_max = 1,
+        .run = pv_cmd_stat,
+    },
+    {
+        .name = "rm",
+        .arguments = "KEY|NAME...",
+        .help = "remove files or names, on all nodes",
+        .details = "A key: the file and every name of it. A name: the name, and the file if that\n"
+                   "was its last one. The bytes go some days later.",
+        .json = "for each {\"key\", \"files\", \"names\"}: how many were removed",
+        .examples = "peervault rm old.tar",
+        .words_min = 1,
+        .words_max = PV_WORDS_ANY,
+        .run = pv_cmd_rm,
+    },
+    {
+        .name = "status",
+        .arguments = "",
+        .help = "the node in numbers",
+        .details = "Exits 5 when no daemon runs; the vault's numbers are printed all the same.\n"
+                   "With -q only the exit code.",
+        .json =
+            "{\"node\", \"version\", \"daemon\", \"pid\", \"uptime_s\", \"listen\", \"vault\", "
+            "\"role\",\n"
+            "\"blobs\", \"blob_bytes\", \"files\", \"names\", \"records\", \"pending\",\n"
+            "\"disk_free_bytes\", \"disk_limit\", \"unknown_files\", \"members\", \"connected\",\n"
+            "\"in_sync\", \"mem_used_bytes\", \"mem_limit_bytes\", \"healthy\"}",
+        .examples = "peervault status\n"
+                    "peervault status --json | jq .listen",
+        .run = pv_cmd_status,
+    },
+    {
+        .name = "peers",
+        .arguments = "",
+        .help = "the other nodes, and how they are reached",
+        .json = "for each {\"node\", \"address\", \"state\", \"role\", \"dialled\", \"rtt_ms\", "
+                "\"skew_ms\",\n"
+                "\"connected_s\", \"in_sync\", \"offered\", \"wanted\", \"last_error\"}",
+        .run = pv_cmd_peers,
+    },
+    {
+        .name = "ping",
+        .arguments = "NODE",
+        .help = "measure the way to a node",
+        .details = "NODE is a node id or an unambiguous beginning of one.",
+        .json = "{\"sent\", \"received\", \"rtt_ms\": [...]}",
+        .examples = "peervault ping 5kq2 -c 10",
+        .options = ping_options,
+        .words_min = 1,
+        .words_max = 1,
+        .run = pv_cmd_ping,
+    },
+    {
+        .name = "id",
+        .arguments = "",
+        .help = "this node's id",
+        .json = "{\"node\", \"node_hex\"}",
+        .run = pv_cmd_id,
+    },
+    {
+        .name = "key export",
+        .arguments = "",
+        .help = "print the secrets, as environment lines for another node",
+        .details =
+            "Whoever has the cluster key can read everything, whoever has the token can join.",
+        .json = "{\"cluster_key\", \"auth_token\"}; no cluster key on a blind node",
+        .examples = "peervault key export | ssh other peervault key import -",
+        .run = pv_cmd_key_export,
+    },
+    {
+        .name = "key import",
+        .arguments = "- | @FILE",
+        .help = "create a vault with the secrets of another node",
+        .details =
+            "Reads the lines that `key export` prints. A vault that has these secrets already\n"
+            "is left as it is; one that has others is refused.",
+        .json = "{\"vault\", \"created\"}",
+        .examples = "peervault --vault /srv/pv key import @secrets",
+        .words_min = 1,
+        .words_max = 1,
+        .run = pv_cmd_key_import,
+    },
+    {
+        .name = "token new",
+        .arguments = "",
+        .help = "print a fresh token",
+        .json = "{\"token\"}",
+        .examples = "export PEERVAULT_AUTH_TOKEN=$(peervault token new)",
+        .vaultless = true,
+        .run = pv_cmd_token_new,
+    },
+    {
+        .name = "config show",
+        .arguments = "",
+        .help = "print all settings, and where each comes from",
+        .json = "for each {\"key\", \"value\", \"origin\", \"values\", \"help\"}",
+        .run = pv_cmd_config_show,
+    },
+    {
+        .name = "config check",
+        .arguments = "",
+        .help = "check settings and secrets; exits 2 with the first fault",
+        .run = pv_cmd_config_check,
+    },
+    {
+        .name = "demo",
+        .arguments = "",
+        .help = "run a cluster on this machine, store, fetch, kill a node, compare",
+        .details = "Real daemons on 127.0.0.1 with vaults in a temporary folder that is removed.\n"
+                   "Exits 0 only if every byte that came back was right.",
+        .json = "for each node {\"node\", \"role\", \"blobs\", \"bytes\", \"ms\"}",
+        .options = demo_options,
+        .vaultless = true,
+        .run = pv_cmd_demo,
+    },
+    {
+        .name = "version",
+        .arguments = "",
+        .help = "print the version",
+        .json = "{\"version\"}",
+        .vaultless = true,
+        .run = pv_cmd_version,
+    },
+    {
+        .name = "help",
+        .arguments = "[COMMAND]",
+        .help = "print this, or all about one command",
+        .json = "for each command {\"name\", \"arguments\", \"help\", \"options\"}",
+        .words_max = 2,
+        .vaultless = true,
+        .run = pv_cmd_help,
+    },
+    {.name = NULL},
+};
+
+/* Whether name is the words first and second joined by a space. second NULL: one word. */
+static bool names(const char *name, const char *first, const char *second)
+{
+    size_t len = strlen(first);
+    if (strncmp(name, first, len) != 0)
+        return false;
+    return second == NULL ? name[len] == '\0' : name[len] == ' ' && !strcmp(name + len + 1, second);
+}
+
+const struct pv_command *pv_command_find(const char *const *words, size_t count, size_t *used)
+{
+    for (const struct pv_command *c = pv_commands; c->name != NULL; c++) {
+        bool two = strchr(c->name, ' ') != NULL;
+        if (count > (two ? 1 : 0) && names(c->name, words[0], two ? words[1] : NULL)) {
+            *used = two ? 2 : 1;
+            return c;
+        }
+    }
+    return NULL;
+}
+
+bool pv_command_needs_second(const char *word)
+{
+    size_t len = strlen(word);
+    for (const struct pv_command *c = pv_commands; c->name != NULL; c++)
+        if (strncmp(c->name, word, len) == 0 && c->name[len] == ' ')
+            return true;
+    return false;
+}
