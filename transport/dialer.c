@@ -88,6 +88,7 @@ void pv_dialer_cover(struct pv_dialer *d)
 {
     PV_ASSERT(d->state == PV_DIALER_WAITING);
     d->state = PV_DIALER_COVERED;
+    d->error[0] = '\0';
 }
 
 void pv_dialer_uncover(struct pv_dialer *d)

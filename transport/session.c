@@ -70,8 +70,8 @@ void pv_session_end_any(struct pv_session *s, enum pv_err err, enum pv_refusal r
 {
     if (s->state == UP)
         pv_session_end(s, err, PV_REFUSED_NOT, cause);
-    else
-        pv_session_end(s, err, refusal, NULL);
+    else /* our own want of memory is no refusal of theirs: say what it was */
+        pv_session_end(s, err, refusal, err == PV_E_NOMEM || err == PV_E_LIMIT ? cause : NULL);
 }
 
 /* ---- sending ---- */

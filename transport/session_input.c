@@ -243,7 +243,9 @@ static enum pv_err make_room(struct pv_session *s)
     uint8_t *in = pv_malloc(needed);
     if (in == NULL)
         return PV_E_NOMEM;
-    pv_free(s->in); /* between frames there is nothing in it */
+    if (s->in != NULL)
+        pv_wipe(s->in, s->in_cap);
+    pv_free(s->in); /* between frames nobody looks into it */
     s->in = in;
     s->in_cap = needed;
     return PV_OK;
