@@ -12,7 +12,6 @@
 
 enum {
     HASHES_A_MESSAGE = PV_SCAN_ROWS_MAX, /* below PV_MSG_HASHES_MAX */
-    ANSWER_MS = 30000,                   /* a ROOT later than that does not answer ours */
 };
 
 static struct pv_digest *digest_of(struct pv_peer *p)
@@ -123,7 +122,7 @@ static void roots_equal(struct pv_peer *p)
         PV_LOG(env_of(p)->log, PV_LOG_INFO, PV_SUB_SYNC, "records agree", "node",
                pv_log_id(p->node_id.b));
     d->agrees = true;
-    d->rounds = 0;
+    pv_digest_gained(p);
     d->hourly_at_ms = pv_node_now(p->node) + PV_SYNC_INTERVAL_MS;
 }
 
@@ -136,12 +135,12 @@ static void roots_differ(struct pv_peer *p, const struct root_job *r, bool answe
         pv_digest_settle(p); /* unless their buckets come, as they should */
         return;
     }
-    if (d->rounds >= PV_DIGEST_ROUNDS_MAX) {
+    if (d->buckets_sent == PV_DIGEST_BUCKETS_MAX) {
         PV_LOG(env_of(p)->log, PV_LOG_DEBUG, PV_SUB_SYNC, "records keep differing", "node",
                pv_log_id(p->node_id.b));
         return;
     }
-    d->rounds++;
+    d->buckets_sent++;
     send_buckets(p, r->buckets);
 }
 
@@ -156,7 +155,8 @@ static void root_done(struct pv_job *job)
     }
     d->root_running = false;
     if (d->have_theirs) {
-        bool answered = d->root_sent && pv_node_now(job->node) - d->root_sent_ms < ANSWER_MS;
+        bool answered =
+            d->root_sent && pv_node_now(job->node) - d->root_sent_ms < PV_DIGEST_ANSWER_MS;
         d->have_theirs = d->root_sent = false;
         if (memcmp(r->root, d->theirs, PV_HASH_LEN) != 0) {
             roots_differ(p, r, answered);
@@ -212,6 +212,9 @@ static void buckets_done(struct pv_job *job)
     struct pv_digest *d = p != NULL ? digest_of(p) : NULL;
     if (d != NULL) {
         d->in_round = true;
+        d->active_ms = pv_node_now(job->node);
+        if (d->compare_at_ms == UINT64_MAX)
+            d->compare_at_ms = d->active_ms + PV_DIGEST_ANSWER_MS;
         for (unsigned i = 0; i < b->count; i++)
             if (b->theirs[i].count != 0)
                 pv_bucket_set_add(&d->to_list, b->first + i);
@@ -355,6 +358,7 @@ static void round_over(struct pv_peer *p)
     struct pv_digest *d = digest_of(p);
     uint64_t wait_ms = (uint64_t)PV_DIGEST_ROUND_MS << d->rounds;
     d->in_round = false;
+    d->compare_at_ms = UINT64_MAX;
     if (d->rounds >= PV_DIGEST_ROUNDS_MAX)
         return;
     d->rounds++;
@@ -375,6 +379,7 @@ void pv_digest_pump(struct pv_peer *p)
 void pv_digest_list_done(struct pv_peer *p, uint16_t bucket, bool answer)
 {
     struct pv_digest *d = digest_of(p);
+    d->active_ms = pv_node_now(p->node);
     if (answer)
         pv_bucket_set_add(&d->to_answer, bucket);
     else if (d->lists_open > 0)
@@ -404,6 +409,11 @@ void pv_digest_settle(struct pv_peer *p)
     digest_of(p)->compare_at_ms = pv_node_now(p->node) + PV_SYNC_SETTLE_MS;
 }
 
+void pv_digest_gained(struct pv_peer *p)
+{
+    digest_of(p)->rounds = digest_of(p)->buckets_sent = 0;
+}
+
 uint64_t pv_digest_deadline_ms(const struct pv_peer *p)
 {
     const struct pv_digest *d = &p->sync->digest;
@@ -414,17 +424,20 @@ void pv_digest_tick(struct pv_peer *p)
 {
     struct pv_digest *d = digest_of(p);
     uint64_t now = pv_node_now(p->node);
-    if (now >= d->hourly_at_ms) {
+    bool hourly = now >= d->hourly_at_ms;
+    if (!hourly && now < d->compare_at_ms)
+        return;
+    if (hourly) {
         d->hourly_at_ms = now + PV_SYNC_INTERVAL_MS;
-        d->rounds = 0;
-        d->in_round = false; /* whatever has not been answered within an hour never will be */
-        d->lists_open = 0;
-        compare(p);
-    } else if (now >= d->compare_at_ms) {
-        d->compare_at_ms = UINT64_MAX;
-        if (!d->in_round) /* which ends with a comparison of its own */
-            compare(p);
+        pv_digest_gained(p);
     }
+    if (d->in_round && now - d->active_ms < PV_DIGEST_ANSWER_MS) {
+        d->compare_at_ms = now + PV_DIGEST_ANSWER_MS; /* it ends with a comparison of its own */
+        return;
+    }
+    d->in_round = false;
+    d->lists_open = 0;
+    compare(p);
 }
 
 void pv_digest_attach(struct pv_peer *p)

@@ -25,7 +25,9 @@ enum {
     PV_DIGEST_WINDOW = 8,
     PV_DIGEST_DIFFS_MAX = 64, /* lists from the peer that wait to be compared */
     PV_DIGEST_ROUNDS_MAX = 8,
-    PV_DIGEST_ROUND_MS = 250, /* between a round and the next, doubled each time */
+    PV_DIGEST_ROUND_MS = 250,    /* between a round and the next, doubled each time */
+    PV_DIGEST_BUCKETS_MAX = 32,  /* times an hour that ours are sent, without gain */
+    PV_DIGEST_ANSWER_MS = 30000, /* what has not been answered by then will not be */
 };
 
 struct pv_bucket_set {
@@ -36,7 +38,7 @@ struct pv_bucket_set {
 struct pv_digest {
     bool agrees;
     uint64_t compare_at_ms, hourly_at_ms; /* mono */
-    unsigned rounds;                      /* without gain */
+    unsigned rounds, buckets_sent;        /* without gain */
 
     bool root_running, send_root, have_theirs;
     bool root_sent; /* and not answered yet */
@@ -44,6 +46,7 @@ struct pv_digest {
     uint8_t theirs[PV_HASH_LEN];
     bool members_sent;
 
+    uint64_t active_ms;           /* last step of the round */
     bool in_round;                /* we got their buckets, and send lists */
     struct pv_bucket_set to_list; /* buckets that differ: our list is to be sent */
     unsigned lists_open;          /* sent, not answered */
@@ -79,6 +82,7 @@ void pv_digest_on_message(struct pv_peer *p, struct pv_rd *r, struct pv_msg_dige
 void pv_digest_pump(struct pv_peer *p); /* goes on sending when the link is writable */
 /* Records came in, or p missed a broadcast: compare again when it has been quiet for a while. */
 void pv_digest_settle(struct pv_peer *p);
+void pv_digest_gained(struct pv_peer *p); /* it gave us something: count rounds anew */
 uint64_t pv_digest_deadline_ms(const struct pv_peer *p);
 void pv_digest_tick(struct pv_peer *p);
 void pv_digest_free(struct pv_peer *p);

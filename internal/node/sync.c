@@ -293,7 +293,7 @@ static void gained(struct pv_node *n, const struct pv_batch *b)
         pv_digest_settle(p);
     p = pv_node_peer(n, b->link);
     if (p != NULL)
-        p->sync->digest.rounds = 0;
+        pv_digest_gained(p);
 }
 
 static void commit_done(struct pv_job *job)
@@ -456,10 +456,8 @@ void pv_sync_tick(struct pv_node *n)
     for (size_t i = 0; (p = pv_node_next_peer(n, &i)) != NULL;) {
         if (p->sync == NULL)
             continue;
-        if (due) {
-            p->sync->digest.rounds = 0;
+        if (due)
             pv_digest_settle(p);
-        }
         pv_digest_tick(p);
     }
 }

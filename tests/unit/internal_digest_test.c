@@ -1,0 +1,202 @@
+/* The digest exchange against peers that do not keep to it. */
+#include "internal/node/digest.h"
+#include "tests/support/node/nodes.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+static struct pvt_nodes net;
+static uint8_t message[PV_FRAME_PLAIN_MAX];
+static struct pv_id hashes[PV_MSG_HASHES_MAX];
+
+TestSuite(digest, .timeout = 120);
+
+static void two_connected(void)
+{
+    pvt_nodes_init(&net, 2);
+    pvt_connect_all(&net);
+    pvt_advance(&net, 10000);
+    cr_assert(pvt_all_agree(&net));
+}
+
+/* Ascending hashes of one bucket. */
+static void make_hashes(unsigned bucket, unsigned from)
+{
+    memset(hashes, 0, sizeof hashes);
+    for (unsigned i = 0; i < PV_MSG_HASHES_MAX; i++) {
+        struct pv_wr w = pv_wr_of(hashes[i].b, PV_ID_LEN);
+        pv_wr_u16(&w, (uint16_t)(bucket << 4));
+        pv_wr_u32(&w, from + i);
+    }
+}
+
+static void inject_list(uint16_t bucket, bool last, size_t count)
+{
+    struct pv_wr w = pv_wr_of(message, sizeof message);
+    pv_msg_put_digest_hashes(&w, bucket, last, hashes, count);
+    cr_assert_eq(pv_wr_end(&w), PV_OK);
+    pvt_inject(&net, 0, 1, message, pv_wr_len(&w));
+}
+
+static void expect(bool connected)
+{
+    pvt_settle(&net);
+    cr_assert_eq(pvt_connected(&net, 0, 1), connected);
+    if (!connected)
+        cr_assert_eq(net.nodes[1].last_goodbye, PV_BYE_PROTOCOL);
+}
+
+Test(digest, full_lists_are_taken)
+{
+    two_connected();
+    for (unsigned part = 0; part < 4; part++) {
+        make_hashes(9, part * PV_MSG_HASHES_MAX);
+        inject_list(9, part == 3, PV_MSG_HASHES_MAX);
+    }
+    inject_list(10, true, 0);
+    expect(true);
+    pvt_nodes_release(&net);
+}
+
+Test(digest, hashes_out_of_order_end_the_session)
+{
+    two_connected();
+    make_hashes(9, 0);
+    hashes[5] = hashes[6];
+    inject_list(9, true, 10);
+    expect(false);
+    pvt_nodes_release(&net);
+}
+
+Test(digest, parts_out_of_order_end_the_session)
+{
+    two_connected();
+    make_hashes(9, 100);
+    inject_list(9, false, 10);
+    make_hashes(9, 0);
+    inject_list(9, true, 10);
+    expect(false);
+    pvt_nodes_release(&net);
+}
+
+Test(digest, hashes_of_another_bucket_end_the_session)
+{
+    two_connected();
+    make_hashes(9, 0);
+    inject_list(10, true, 10);
+    expect(false);
+    pvt_nodes_release(&net);
+}
+
+Test(digest, interleaved_lists_end_the_session)
+{
+    two_connected();
+    make_hashes(9, 0);
+    inject_list(9, false, 10);
+    make_hashes(11, 0);
+    inject_list(11, true, 10);
+    expect(false);
+    pvt_nodes_release(&net);
+}
+
+Test(digest, empty_part_that_is_not_the_last_ends_the_session)
+{
+    two_connected();
+    inject_list(9, false, 0);
+    expect(false);
+    pvt_nodes_release(&net);
+}
+
+/* Lists wait while one is compared: up to a limit, which honest peers never reach. */
+Test(digest, number_of_lists_is_limited)
+{
+    two_connected();
+    struct pv_node *n = net.nodes[1].node;
+    pv_link link = net.links[net.link_count - 1].number;
+    make_hashes(9, 0);
+    for (unsigned i = 0; i <= PV_DIGEST_DIFFS_MAX; i++) {
+        cr_assert_eq(net.nodes[1].drops, 0, "%u", i);
+        struct pv_wr w = pv_wr_of(message, sizeof message);
+        pv_msg_put_digest_hashes(&w, 9, true, hashes, 1);
+        pv_node_peer_message(n, link, message[0], message + 1, pv_wr_len(&w) - 1);
+    }
+    cr_assert_eq(net.nodes[1].drops, 1);
+    expect(false);
+    pvt_nodes_release(&net);
+}
+
+/* A list that nobody asked for is not answered: lists cannot go back and forth. */
+Test(digest, unasked_lists_are_not_answered)
+{
+    two_connected();
+    uint64_t before = net.messages;
+    make_hashes(9, 0);
+    for (unsigned i = 0; i < 20; i++)
+        inject_list(9, true, 3);
+    expect(true);
+    cr_assert_leq(net.messages - before, 20 + 2, "at most the one that was once allowed");
+    pvt_nodes_release(&net);
+}
+
+static void inject_root(const uint8_t *root)
+{
+    struct pv_wr w = pv_wr_of(message, sizeof message);
+    pv_msg_put_digest_root(&w, root);
+    pvt_inject(&net, 0, 1, message, pv_wr_len(&w));
+}
+
+/* 33 bytes would otherwise be answered with 80 KiB for ever. */
+Test(digest, false_roots_are_answered_a_few_times_only)
+{
+    uint8_t root[PV_HASH_LEN] = {1};
+    pvt_nodes_init(&net, 2);
+    pvt_connect_all(&net);
+    pvt_advance(&net, 10000);
+    uint64_t before = net.messages;
+    for (unsigned i = 0; i < 100; i++) {
+        inject_root(root);
+        pvt_settle(&net);
+    }
+    cr_assert(pvt_connected(&net, 0, 1));
+    cr_assert_leq(net.messages - before, 100 + PV_DIGEST_BUCKETS_MAX * 10, "%u",
+                  (unsigned)(net.messages - before));
+    pvt_advance(&net, 2 * (uint64_t)PV_SYNC_INTERVAL_MS);
+    cr_assert(pvt_all_agree(&net));
+    pvt_nodes_release(&net);
+}
+
+Test(digest, false_buckets_cost_no_more_than_their_lists)
+{
+    static struct pv_bucket buckets[PV_MSG_BUCKETS_MAX];
+    two_connected();
+    for (unsigned i = 0; i < PV_MSG_BUCKETS_MAX; i++)
+        buckets[i].count = i + 1;
+    for (unsigned round = 0; round < 4; round++) {
+        struct pv_wr w = pv_wr_of(message, sizeof message);
+        pv_msg_put_digest_buckets(&w, round % 2 == 0 ? 0 : 2048, buckets, PV_MSG_BUCKETS_MAX);
+        cr_assert_eq(pv_wr_end(&w), PV_OK);
+        pvt_inject(&net, 0, 1, message, pv_wr_len(&w));
+    }
+    uint64_t before = net.messages;
+    expect(true);
+    /* Node 0 knows of no round: it answers nothing, so only a window of lists is sent. */
+    cr_assert_leq(net.messages - before, 4 + PV_DIGEST_WINDOW + 4 + 4096);
+    pvt_advance(&net, 3 * (uint64_t)PV_SYNC_INTERVAL_MS);
+    cr_assert(pvt_all_agree(&net), "the round was given up");
+    pvt_nodes_release(&net);
+}
+
+Test(digest, malformed_messages_end_the_session)
+{
+    static const uint8_t kinds[] = {0, 4, 255, PV_DIGEST_ROOT, PV_DIGEST_BUCKET_LIST};
+    pvt_nodes_init(&net, 2);
+    for (size_t i = 0; i < sizeof kinds; i++) {
+        uint8_t bytes[] = {PV_MSG_DIGEST, kinds[i], 0x0f, 0xff, 0xff, 0xff};
+        (void)pvt_connect(&net, 0, 1);
+        pvt_settle(&net);
+        net.nodes[1].last_goodbye = 0;
+        pvt_inject(&net, 0, 1, bytes, sizeof bytes);
+        expect(false);
+    }
+    pvt_nodes_release(&net);
+}

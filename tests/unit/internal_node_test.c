@@ -1,0 +1,142 @@
+/* The frame: messages before admission, drops, closing, the clock of records. */
+#include "tests/support/node/nodes.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+static struct pvt_nodes net;
+
+TestSuite(node, .timeout = 120);
+
+static size_t record_message(uint8_t *buf, const struct pvt_record *rec)
+{
+    struct pv_wr w = pv_wr_of(buf, PV_FRAME_PLAIN_MAX);
+    pv_msg_begin_records(&w);
+    pv_msg_add_record(&w, rec->env, rec->len);
+    cr_assert_eq(pv_wr_end(&w), PV_OK);
+    return pv_wr_len(&w);
+}
+
+Test(node, early_messages_are_kept_in_order)
+{
+    static uint8_t buf[PV_FRAME_PLAIN_MAX];
+    struct pvt_record rec;
+    pvt_nodes_init(&net, 2);
+    pv_link link = pvt_connect(&net, 0, 1);
+    pvt_seal_file(&rec, &net.nodes[0], "early", pvt_hlc(&net.nodes[0]));
+    size_t len = record_message(buf, &rec);
+    pv_node_peer_message(net.nodes[1].node, link, buf[0], buf + 1, len - 1);
+    cr_assert_not(pvt_has_record(&net.nodes[1], &rec));
+    pvt_settle(&net);
+    cr_assert(pvt_has_record(&net.nodes[1], &rec));
+    pvt_nodes_release(&net);
+}
+
+Test(node, too_many_early_messages_end_the_session)
+{
+    static uint8_t body[PV_FRAME_PLAIN_MAX - 1];
+    pvt_nodes_init(&net, 2);
+    pv_link link = pvt_connect(&net, 0, 1);
+    for (unsigned i = 0; i < 4; i++) {
+        cr_assert_eq(net.nodes[1].drops, 0);
+        pv_node_peer_message(net.nodes[1].node, link, PV_MSG_RECORD, body, sizeof body);
+    }
+    pv_node_peer_message(net.nodes[1].node, link, PV_MSG_RECORD, body, sizeof body);
+    cr_assert_eq(net.nodes[1].drops, 1);
+    cr_assert_eq(net.nodes[1].last_goodbye, PV_BYE_LIMIT);
+    pvt_settle(&net);
+    pvt_nodes_release(&net);
+}
+
+Test(node, stream_data_before_admission_is_an_offence)
+{
+    uint8_t byte = 0;
+    pvt_nodes_init(&net, 2);
+    pv_link link = pvt_connect(&net, 0, 1);
+    pv_node_peer_data(net.nodes[1].node, link, 1, 0, &byte, 1);
+    cr_assert_eq(net.nodes[1].last_goodbye, PV_BYE_PROTOCOL);
+    pvt_settle(&net);
+    cr_assert_not(pvt_connected(&net, 0, 1));
+    pvt_nodes_release(&net);
+}
+
+Test(node, unknown_and_malformed_messages_end_the_session)
+{
+    static const uint8_t types[] = {0,  PV_MSG_HELLO, PV_MSG_PING,   4,           15, 18,
+                                    99, PV_MSG_LOST,  PV_MSG_STORED, PV_MSG_ERROR};
+    pvt_nodes_init(&net, 2);
+    for (size_t i = 0; i < sizeof types; i++) {
+        uint8_t payload[2] = {types[i], 0xff};
+        (void)pvt_connect(&net, 0, 1);
+        pvt_settle(&net);
+        net.nodes[1].last_goodbye = 0;
+        pvt_inject(&net, 0, 1, payload, sizeof payload);
+        pvt_settle(&net);
+        cr_assert_eq(net.nodes[1].last_goodbye, PV_BYE_PROTOCOL, "type %u", types[i]);
+        cr_assert_not(pvt_connected(&net, 0, 1));
+    }
+    pvt_nodes_release(&net);
+}
+
+Test(node, closing_with_everything_under_way)
+{
+    struct pvt_record rec;
+    char text[32];
+    pvt_nodes_init(&net, 2);
+    for (unsigned steps = 0; steps < 100; steps++) {
+        (void)snprintf(text, sizeof text, "file %u", steps);
+        pvt_seal_file(&rec, &net.nodes[0], text, pvt_hlc(&net.nodes[0]));
+        pvt_put(&net.nodes[0], &rec, true);
+        pv_publish_file(net.nodes[0].node, &rec.rid, &rec.hash, NULL);
+        (void)pvt_connect(&net, 0, 1);
+        (void)pvt_steps(&net, steps);
+        pvt_node_stop(&net.nodes[steps % 2]); /* asserts that closed ran */
+        pvt_settle(&net);
+        pvt_node_start(&net.nodes[steps % 2]);
+    }
+    pvt_connect_all(&net);
+    pvt_advance(&net, 20000);
+    cr_assert(pvt_all_agree(&net));
+    pvt_nodes_release(&net);
+}
+
+Test(node, info_for_status)
+{
+    struct pv_node_peer_info info[2];
+    pvt_nodes_init(&net, 2);
+    cr_assert_eq(pv_node_peers(net.nodes[0].node, info, 2), 0);
+    pv_link link = pvt_connect(&net, 0, 1);
+    cr_assert_eq(pv_node_peers(net.nodes[0].node, info, 2), 0, "not admitted yet");
+    pvt_advance(&net, 10000);
+    cr_assert_eq(pv_node_peers(net.nodes[0].node, info, 2), 1);
+    cr_assert_eq(info[0].link, link);
+    cr_assert(pv_id_equal(&info[0].node_id, &net.nodes[1].identity.node_id));
+    cr_assert_str_eq(info[0].address, "test:1");
+    cr_assert(info[0].keyed && info[0].dialled && info[0].in_sync);
+    cr_assert_eq(info[0].rtt_ms, UINT64_MAX);
+    pv_node_peer_pong(net.nodes[0].node, link, 12);
+    cr_assert_eq(pv_node_peers(net.nodes[0].node, info, 1), 1);
+    cr_assert_eq(info[0].rtt_ms, 12);
+    cr_assert_eq(pv_node_peers(net.nodes[0].node, info, 0), 0);
+    pvt_nodes_release(&net);
+}
+
+Test(node, next_hlc)
+{
+    pv_hlc a, b;
+    pvt_nodes_init(&net, 1);
+    struct pvt_node *n = &net.nodes[0];
+    cr_assert_eq(pv_node_next_hlc(n->node, &a), PV_OK);
+    cr_assert_eq(pv_node_next_hlc(n->node, &b), PV_OK);
+    cr_assert_gt(b, a);
+    n->node->hlc = (n->env.wall_ms + 120000) << 16;
+    cr_assert_eq(pv_node_next_hlc(n->node, &a), PV_OK);
+    n->node->hlc = (n->env.wall_ms + 120001) << 16;
+    cr_assert_eq(pv_node_next_hlc(n->node, &a), PV_E_UNAVAILABLE);
+    n->node->hlc = 0;
+    n->env.wall_ms = PV_EPOCH_FIRST_S * 1000;
+    cr_assert_eq(pv_node_next_hlc(n->node, &a), PV_OK);
+    n->env.wall_ms--;
+    cr_assert_eq(pv_node_next_hlc(n->node, &a), PV_E_UNAVAILABLE);
+    pvt_nodes_release(&net);
+}
