@@ -96,7 +96,7 @@ static void finish(struct pv_wanted *w, enum pv_err err)
 {
     struct pv_list waiters; /* done may cancel any of those left, so they must not know w */
     uint8_t *body = w->body;
-    size_t size = w->size;
+    uint32_t size = w->got;
     w->body = NULL;
     move(&waiters, &w->waiters);
     PV_LIST_EACH(&waiters, e)
@@ -107,13 +107,16 @@ static void finish(struct pv_wanted *w, enum pv_err err)
     while (!pv_list_empty(&waiters)) {
         struct pv_fetch *f = pop(&waiters);
         uint8_t *bytes = NULL;
-        if (err == PV_OK && pv_list_empty(&waiters)) {
+        enum pv_err its = err == PV_OK && size > f->size ? PV_E_NOT_FOUND : err;
+        if (its == PV_OK && pv_list_empty(&waiters)) {
             bytes = body;
             body = NULL;
-        } else if (err == PV_OK) {
+        } else if (its == PV_OK) {
             bytes = pv_memdup(body, size);
         }
-        f->done(f, err == PV_OK && bytes == NULL ? PV_E_NOMEM : err, bytes);
+        if (its == PV_OK)
+            f->size = size;
+        f->done(f, its == PV_OK && bytes == NULL ? PV_E_NOMEM : its, bytes);
     }
     pv_free(body);
 }
@@ -193,7 +196,7 @@ void pv_wanted_complete(struct pv_wanted *w)
     w->op.u.blob.has_holder = true;
     w->op.u.blob.holder = w->holder;
     w->op.u.blob.bytes = w->body;
-    w->op.u.blob.len = w->size;
+    w->op.u.blob.len = w->got;
     w->job = (struct pv_job){.run = check_run, .done = check_done};
     pv_node_submit(w->fetches->node, &w->job);
 }
@@ -335,6 +338,19 @@ static struct pv_wanted *wanted_new(struct pv_fetches *fs, const struct pv_fetch
     return w;
 }
 
+/* Somebody expects more bytes of it than those before. */
+static bool widen(struct pv_wanted *w, uint32_t size)
+{
+    if (size <= w->size || w->checking) /* checking: it is all there */
+        return true;
+    uint8_t *body = w->body != NULL ? pv_realloc(w->body, size) : NULL;
+    if (w->body != NULL && body == NULL)
+        return false;
+    w->body = body;
+    w->size = size;
+    return true;
+}
+
 static void fail(struct pv_fetches *fs, struct pv_fetch *f, enum pv_err err)
 {
     f->err = err;
@@ -347,15 +363,14 @@ void pv_fetch_start(struct pv_node *n, struct pv_fetch *f)
     struct pv_fetches *fs = n->fetches;
     f->wanted = NULL;
     f->link = (struct pv_list){NULL, NULL};
-    struct pv_wanted *w = pv_map_get(&fs->wanted, f->id.b);
-    if (f->size < PV_BLOB_LEN_MIN || f->size > PV_BLOB_LEN_MAX ||
-        (w != NULL && w->size != f->size)) {
-        fail(fs, f, PV_E_NOT_FOUND); /* an id has one size: there is no such blob */
+    if (f->size < PV_BLOB_LEN_MIN || f->size > PV_BLOB_LEN_MAX) {
+        fail(fs, f, PV_E_NOT_FOUND); /* there is no such blob */
         return;
     }
+    struct pv_wanted *w = pv_map_get(&fs->wanted, f->id.b);
     if (w == NULL)
         w = wanted_new(fs, f);
-    if (w == NULL) {
+    if (w == NULL || !widen(w, f->size)) {
         fail(fs, f, PV_E_NOMEM);
         return;
     }

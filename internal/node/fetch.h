@@ -18,13 +18,16 @@ enum { PV_FETCH_GETS_MAX = 4 }; /* GETs of a session and direction without a ful
 struct pv_wanted;
 struct pv_fetch { /* embedded in the requester */
     struct pv_id id;
-    uint32_t size; /* bytes of the blob, known from its tree entry */
+    /* In: at most so many bytes (of a chunk: its length, which its tree entry tells; of a tree
+     * node: PV_BLOB_LEN_MAX). Out, on OK: the blob's length. */
+    uint32_t size;
     uint8_t kind;
     bool replace; /* our own copy is bad */
     /*
      * Once, from the loop. OK: bytes (size of them) now belong to the callee (pv_free).
-     * NOT_FOUND: every active member answered that it has not got it. UNAVAILABLE: some member
-     * could not be asked, or has it and could not deliver. NOMEM. bytes is NULL on errors.
+     * NOT_FOUND: every active member answered that it has not got it, or it is longer than that.
+     * UNAVAILABLE: some member could not be asked, or has it and could not deliver. NOMEM. bytes is
+     * NULL on errors.
      */
     void (*done)(struct pv_fetch *f, enum pv_err err, uint8_t *bytes);
     void *ctx;

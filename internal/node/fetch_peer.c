@@ -3,8 +3,8 @@
  *
  * GET asks for up to 1 024 ids; FOUND and NOT_FOUND answer parts of it under the same request
  * number, and it is answered when all ids are. Streams end like those of push: with FIN, or with
- * RST; a cancelled one keeps its number until then. How long a blob is we know from whoever wants
- * it, not from the peer, so bytes beyond that make the peer's copy wrong and not its manners.
+ * RST; a cancelled one keeps its number until then. How long a blob may be we know from whoever
+ * wants it, not from the peer, so bytes beyond that make the peer's copy wrong and not its manners.
  *
  * A stream is silent when it brought nothing for PV_BLOB_SILENCE_MS, and its peer brought nothing
  * for us on any other either (streams take turns at the sender) or PV_FETCH_STALL_MS have passed.
@@ -284,7 +284,7 @@ static void stream_data(struct pv_stream_in *s, uint8_t flags, const uint8_t *by
         return;
     }
     size_t left = w->size - w->got;
-    if (len > left || (fin && len < left)) { /* its blob is not as long as this id's */
+    if (len > left || (fin && w->got + len < PV_BLOB_LEN_MIN)) { /* not a blob of this id */
         pv_wanted_blame(w, fp);
         w->got = 0;
         if (fin)
@@ -299,11 +299,12 @@ static void stream_data(struct pv_stream_in *s, uint8_t flags, const uint8_t *by
         w->got += (uint32_t)len;
         s->last_ms = fp->last_data_ms = pv_node_now(fp->fetches->node);
     }
-    if (w->got == w->size)
+    bool complete = fin || w->got == w->size;
+    if (complete)
         pv_wanted_complete(w);
     if (fin)
         stream_end(s);
-    else if (w->got == w->size)
+    else if (complete)
         pv_stream_cancel(s);
 }
 

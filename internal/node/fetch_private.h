@@ -28,7 +28,7 @@ struct pv_stream_in;
 struct pv_wanted { /* one id, for everybody who wants it */
     struct pv_fetches *fetches;
     struct pv_id id;
-    uint32_t size;
+    uint32_t size; /* it has at most so many bytes: the most that anybody expects */
     uint8_t kind;
     bool replace;
     bool checking;             /* its job runs: nothing else may happen */

@@ -166,25 +166,65 @@ Test(fetch, two_who_want_one_blob_share_the_transfer)
 
 Test(fetch, size_that_no_blob_has)
 {
+    static const size_t lens[] = {PV_BLOB_LEN_MAX + 1, PV_BLOB_LEN_MIN - 1, 0};
     struct wanting *t = wanting_new(1, 300);
-    struct wish other;
     struct pvt_blob b = t->b;
-    wish_start(t->h, &t->w, &t->b);
-    b.len++;
-    wish_start(t->h, &other, &b); /* one id, two sizes */
-    pvt_net_run(t->net);
-    cr_expect_eq(other.err, PV_E_NOT_FOUND);
-    cr_expect_eq(t->w.ended, 0);
-    b.len = PV_BLOB_LEN_MAX + 1;
-    wish_start(t->h, &other, &b);
-    pvt_net_run(t->net);
-    cr_expect_eq(other.ended, 1);
-    b.len = PV_BLOB_LEN_MIN - 1;
-    wish_start(t->h, &other, &b);
-    pv_fetch_cancel(t->h->node, &other.f);
-    pvt_net_run(t->net);
-    cr_expect_eq(other.ended, 0);
+    for (size_t i = 0; i < PV_COUNT(lens); i++) {
+        b.len = lens[i];
+        wish_start(t->h, &t->w, &b);
+        pvt_net_run(t->net);
+        cr_expect_eq(t->w.ended, 1);
+        cr_expect_eq(t->w.err, PV_E_NOT_FOUND);
+    }
+    wish_start(t->h, &t->w, &b);
     pv_fetch_cancel(t->h->node, &t->w.f);
+    pvt_net_run(t->net);
+    cr_expect_eq(t->w.ended, 0);
+    wanting_free(t);
+}
+
+/* Tree nodes: nobody knows how long they are before they came. */
+Test(fetch, length_is_a_bound)
+{
+    struct wanting *t = wanting_new(1, 200000);
+    struct wish any, fewer, late;
+    struct pvt_blob b = t->b;
+    wish_start(t->h, &t->w, &b);
+    b.len = t->b.len - 1;
+    wish_start(t->h, &fewer, &b);
+    b.len = PV_BLOB_LEN_MAX;
+    wish_start(t->h, &any, &b);
+    pvt_net_run(t->net);
+    cr_assert_eq(answer(t, 0, true), 1);
+    struct pv_want want = next_fetch(t, 0);
+    pvt_script_data(&t->s[0], want.stream, 0, t->b.bytes, 60000);
+    wish_start(t->h, &late, &t->b);
+    pvt_script_body(&t->s[0], want.stream, &t->b, 60000);
+    cr_expect(granted(&t->w, &t->b));
+    cr_expect(granted(&any, &t->b));
+    cr_expect(granted(&late, &t->b));
+    cr_expect_eq(any.f.size, t->b.len);
+    cr_expect_eq(fewer.ended, 1);
+    cr_expect_eq(fewer.err, PV_E_NOT_FOUND);
+    wanting_free(t);
+}
+
+Test(fetch, bound_grows_during_the_transfer)
+{
+    struct wanting *t = wanting_new(1, 200000);
+    struct wish any;
+    struct pvt_blob b = t->b;
+    b.len = 100000;
+    wish_start(t->h, &t->w, &b);
+    pvt_net_run(t->net);
+    cr_assert_eq(answer(t, 0, true), 1);
+    struct pv_want want = next_fetch(t, 0);
+    pvt_script_data(&t->s[0], want.stream, 0, t->b.bytes, 60000);
+    b.len = PV_BLOB_LEN_MAX;
+    wish_start(t->h, &any, &b);
+    pvt_script_body(&t->s[0], want.stream, &t->b, 60000);
+    cr_expect(granted(&any, &t->b));
+    cr_expect_eq(t->w.err, PV_E_NOT_FOUND);
     wanting_free(t);
 }
 
