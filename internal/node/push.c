@@ -96,6 +96,15 @@ void pv_push_kick(struct pv_node *n)
     pv_push_soon(n->push);
 }
 
+void pv_push_again(struct pv_node *n, const struct pv_id *node_id)
+{
+    size_t pos = 0;
+    struct pv_peer *p;
+    while ((p = pv_node_next_peer(n, &pos)) != NULL)
+        if (p->push != NULL && pv_id_equal(&p->node_id, node_id))
+            pv_walk_restart(p->push);
+}
+
 void pv_push_on_writable(struct pv_peer *p)
 {
     if (p->push == NULL)

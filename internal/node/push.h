@@ -28,5 +28,7 @@ enum {
 
 /* New blobs were committed here (by ingest): continue the walks. */
 void pv_push_kick(struct pv_node *n);
+/* Held bits of this member were cleared while it is connected: walk again from the first blob. */
+void pv_push_again(struct pv_node *n, const struct pv_id *node_id);
 
 #endif

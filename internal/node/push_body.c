@@ -87,7 +87,7 @@ void pv_body_lost(struct pv_incoming *in)
     pv_body_disown(in);
     pv_list_remove(&in->link);
     requeue(in);
-    if (in->got == 0 || s->inbound.head != NULL) {
+    if (in->got == 0 || in->got == in->size || s->inbound.head != NULL) {
         pv_body_release(in);
     } else {
         in->last_ms = pv_node_now(s->node);
@@ -221,7 +221,8 @@ static void body_data(struct pv_push_peer *pp, struct pv_offer_in *o, uint8_t fl
         pv_body_lost(in);
         return;
     }
-    if (len > in->size - in->got || ((flags & PV_STREAM_FIN) != 0) != (len == in->size - in->got)) {
+    size_t left = in->size - in->got;
+    if (len > left || ((flags & PV_STREAM_FIN) && len < left)) {
         pv_peer_misbehaved(pp->peer, "sends more or less than it announced");
         return;
     }

@@ -362,6 +362,8 @@ static void too_little(struct taking *t, uint32_t stream)
 static void no_end(struct taking *t, uint32_t stream)
 {
     pvt_script_data(&t->s, stream, 0, t->b.bytes + 50000, t->b.len - 50000);
+    cr_expect_not(pvt_script_dropped(&t->s));
+    pvt_script_data(&t->s, stream, 0, t->b.bytes, 1);
 }
 
 Test(push_in, unknown_stream_ends_the_session)
@@ -382,6 +384,27 @@ Test(push_in, body_too_short_ends_the_session)
 Test(push_in, body_without_end_ends_the_session)
 {
     misbehave(no_end);
+}
+
+Test(push_in, end_in_a_frame_of_its_own)
+{
+    struct taking *t = taking_new(100000);
+    uint32_t stream = start_half(t);
+    pvt_script_data(&t->s, stream, 0, t->b.bytes + 50000, t->b.len - 50000);
+    pvt_script_data(&t->s, stream, PV_STREAM_FIN, NULL, 0);
+    cr_expect_eq(pvt_script_get_ids(&t->s, PV_MSG_STORED, NULL, t->ids), 1);
+    taking_free(t);
+}
+
+Test(push_in, end_that_never_comes)
+{
+    struct taking *t = taking_new(100000);
+    uint32_t stream = start_half(t);
+    pvt_script_data(&t->s, stream, 0, t->b.bytes + 50000, t->b.len - 50000);
+    pvt_net_advance(t->net, PV_PUSH_SILENCE_MS);
+    pvt_script_data(&t->s, stream, PV_STREAM_RST, NULL, 0);
+    pvt_assert_idle(t->h);
+    taking_free(t);
 }
 
 Test(push_in, sender_resets_the_stream)
