@@ -140,7 +140,8 @@ def test_nothing_readable_on_disk_wire_or_log(scene):
     tcpdump = subprocess.Popen(["tcpdump", "-i", "lo", "-U", "-w", capture, "-s", "0", "tcp"],
                                stderr=subprocess.PIPE)
     scene.cleanups.append(tcpdump.kill)
-    assert b"listening" in tcpdump.stderr.readline() + tcpdump.stderr.readline()
+    while b"listening" not in tcpdump.stderr.readline():
+        assert tcpdump.poll() is None, "tcpdump ended"
     a = scene.node("a", PEERVAULT_LOG_LEVEL="debug").start()
     b = scene.node("b", PEERVAULT_LOG_LEVEL="debug").start(peers=[a])
     wait_in_sync([a, b])
