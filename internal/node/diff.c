@@ -15,8 +15,8 @@ struct diff {
     struct pv_job job;
     pv_link link;
     uint16_t bucket;
-    bool last;   /* up to the end of the bucket, else to the last of theirs */
-    bool answer; /* to be answered with our list when done */
+    bool last; /* up to the end of the bucket, else to the last of theirs */
+    enum pv_list_role role;
     bool from_start, finished, running;
     struct pv_id after; /* where we are in our bucket, unless from_start */
     uint8_t *payload;   /* out: a RECORD message */
@@ -120,7 +120,7 @@ static void finish(struct pv_peer *p, struct diff *d)
     pv_list_remove(&d->list);
     p->sync->digest.diff_count--;
     if (d->last)
-        pv_digest_list_done(p, d->bucket, d->answer);
+        pv_digest_list_done(p, d->bucket, d->role);
     diff_free(d);
 }
 
@@ -201,12 +201,16 @@ void pv_diff_add(struct pv_peer *p, const struct pv_msg_digest *m)
         pv_peer_drop(p, PV_BYE_RENEW);
         return;
     }
-    if (!g->in_open)
-        g->in_answer = pv_bucket_set_remove(&g->answerable, m->first);
+    if (!g->in_open && pv_bucket_set_remove(&g->listed, m->first))
+        g->in_role = PV_LIST_ANSWER;
+    else if (!g->in_open)
+        g->in_role = g->answers_left > 0 ? PV_LIST_QUESTION : PV_LIST_STRAY;
+    if (!g->in_open && g->in_role == PV_LIST_QUESTION)
+        g->answers_left--;
     d->link = p->link;
     d->bucket = m->first;
     d->last = m->last;
-    d->answer = g->in_answer;
+    d->role = g->in_role;
     d->from_start = !g->in_open;
     d->after = g->in_after;
     d->count = m->count;

@@ -24,15 +24,18 @@ static const struct pv_env *env_of(const struct pv_peer *p)
     return p->node->config.env;
 }
 
-static void give_up(struct pv_peer *p, enum pv_err err)
+static void end_round(struct pv_digest *d)
 {
-    struct pv_digest *d = digest_of(p);
-    PV_LOG(env_of(p)->log, PV_LOG_WARN, PV_SUB_SYNC, "comparison given up", "node",
-           pv_log_id(p->node_id.b), "cause", pv_err_text(err));
     d->in_round = false;
     d->to_list = (struct pv_bucket_set){{0}, 0};
-    d->to_answer = (struct pv_bucket_set){{0}, 0};
     d->lists_open = 0;
+}
+
+static void give_up(struct pv_peer *p, enum pv_err err)
+{
+    PV_LOG(env_of(p)->log, PV_LOG_WARN, PV_SUB_SYNC, "comparison given up", "node",
+           pv_log_id(p->node_id.b), "cause", pv_err_text(err));
+    end_round(digest_of(p));
 }
 
 /* ---- the root ------------------------------------------------------------------------------ */
@@ -111,8 +114,7 @@ static void send_buckets(struct pv_peer *p, const struct pv_store_bucket *from)
         pv_msg_put_digest_buckets(&w, (uint16_t)first, buckets, PV_MSG_BUCKETS_MAX);
         pv_peer_send(p, &w);
     }
-    for (unsigned i = 0; i < PV_DIGEST_BUCKETS; i++)
-        pv_bucket_set_add(&d->answerable, i);
+    d->answers_left = PV_DIGEST_BUCKETS;
 }
 
 static void roots_equal(struct pv_peer *p)
@@ -122,6 +124,9 @@ static void roots_equal(struct pv_peer *p)
         PV_LOG(env_of(p)->log, PV_LOG_INFO, PV_SUB_SYNC, "records agree", "node",
                pv_log_id(p->node_id.b));
     d->agrees = true;
+    if (d->answers_left > PV_DIGEST_WINDOW) /* for lists that are under way */
+        d->answers_left = PV_DIGEST_WINDOW;
+    end_round(d);
     pv_digest_gained(p);
     d->hourly_at_ms = pv_node_now(p->node) + PV_SYNC_INTERVAL_MS;
 }
@@ -216,7 +221,7 @@ static void buckets_done(struct pv_job *job)
         if (d->compare_at_ms == UINT64_MAX)
             d->compare_at_ms = d->active_ms + PV_DIGEST_ANSWER_MS;
         for (unsigned i = 0; i < b->count; i++)
-            if (b->theirs[i].count != 0)
+            if (b->theirs[i].count != 0 && !pv_bucket_set_has(&d->listed, b->first + i))
                 pv_bucket_set_add(&d->to_list, b->first + i);
         pv_sync_job_ended(p);
         pv_digest_pump(p);
@@ -276,7 +281,6 @@ static void send_list(struct pv_peer *p, const struct list_job *l)
     pv_peer_send(p, &w);
     if (last) {
         d->list_open = false;
-        d->lists_open += !d->list_is_answer;
     } else {
         d->list_began = true;
         d->list_after = l->hashes[l->count - 1];
@@ -323,6 +327,10 @@ static bool open_list(struct pv_digest *d)
         d->list_bucket = take_first(&d->to_list);
     else
         return false;
+    if (!d->list_is_answer) {
+        pv_bucket_set_add(&d->listed, d->list_bucket);
+        d->lists_open++;
+    }
     d->list_open = true;
     d->list_began = false;
     return true;
@@ -376,13 +384,13 @@ void pv_digest_pump(struct pv_peer *p)
         round_over(p);
 }
 
-void pv_digest_list_done(struct pv_peer *p, uint16_t bucket, bool answer)
+void pv_digest_list_done(struct pv_peer *p, uint16_t bucket, enum pv_list_role role)
 {
     struct pv_digest *d = digest_of(p);
     d->active_ms = pv_node_now(p->node);
-    if (answer)
+    if (role == PV_LIST_QUESTION)
         pv_bucket_set_add(&d->to_answer, bucket);
-    else if (d->lists_open > 0)
+    else if (role == PV_LIST_ANSWER && d->lists_open > 0)
         d->lists_open--;
 }
 
@@ -435,8 +443,9 @@ void pv_digest_tick(struct pv_peer *p)
         d->compare_at_ms = now + PV_DIGEST_ANSWER_MS; /* it ends with a comparison of its own */
         return;
     }
-    d->in_round = false;
-    d->lists_open = 0;
+    if (d->in_round) /* what has not been answered by now may be asked again */
+        d->listed = (struct pv_bucket_set){{0}, 0};
+    end_round(d);
     compare(p);
 }
 

@@ -11,10 +11,12 @@
  *   A: ROOT ->                      when all are answered and sent: again, until equal
  *
  * When two ROOTs cross, the smaller node id sends its buckets. A list of hashes is ascending and
- * may span messages, which are consecutive. Each BUCKETS sent allows one answer a bucket, so lists
- * never go back and forth. Rounds in which nothing was gained are limited to PV_DIGEST_ROUNDS_MAX
- * an hour. Reading is never paused for want of room to send: two nodes doing that would wait for
- * each other.
+ * may span messages, which are consecutive. A list that comes while ours of the same bucket is not
+ * answered is the answer to it (so when two lists cross, both are done); any other is answered, but
+ * no more of them than the BUCKETS we sent allow. A list is not sent again before it was answered.
+ * Rounds that follow one another without gain are limited, and so are BUCKETS an hour: a peer that
+ * never agrees costs little. Reading is never paused for want of room to send: two nodes doing that
+ * would wait for each other.
  */
 #ifndef PV_NODE_DIGEST_H
 #define PV_NODE_DIGEST_H
@@ -35,6 +37,12 @@ struct pv_bucket_set {
     unsigned count;
 };
 
+enum pv_list_role {                   /* of a list that came */
+                    PV_LIST_QUESTION, /* is to be answered with ours */
+                    PV_LIST_ANSWER,   /* to ours */
+                    PV_LIST_STRAY, /* is not to be answered: nothing allowed it, or not any more */
+};
+
 struct pv_digest {
     bool agrees;
     uint64_t compare_at_ms, hourly_at_ms; /* mono */
@@ -49,15 +57,18 @@ struct pv_digest {
     uint64_t active_ms;           /* last step of the round */
     bool in_round;                /* we got their buckets, and send lists */
     struct pv_bucket_set to_list; /* buckets that differ: our list is to be sent */
-    unsigned lists_open;          /* sent, not answered */
-    struct pv_bucket_set answerable, to_answer;
+    unsigned lists_open;          /* of this round: sent, not answered */
+    struct pv_bucket_set listed;  /* sent, not answered, in whatever round */
+    struct pv_bucket_set to_answer;
+    unsigned answers_left;
 
     bool list_running, list_open, list_is_answer; /* the list being sent */
     uint16_t list_bucket;
     struct pv_id list_after;
     bool list_began;
 
-    bool in_open, in_answer, in_began; /* the list being received */
+    bool in_open; /* the list being received */
+    enum pv_list_role in_role;
     uint16_t in_bucket;
     struct pv_id in_after;
     struct pv_list diffs; /* struct diff, the first may be running */
@@ -91,14 +102,18 @@ void pv_digest_free(struct pv_peer *p);
 void pv_diff_add(struct pv_peer *p, const struct pv_msg_digest *m);
 void pv_diff_pump(struct pv_peer *p);
 void pv_diff_free_all(struct pv_peer *p);
-/* answer: our list of the bucket is due; otherwise it was the answer to ours. */
-void pv_digest_list_done(struct pv_peer *p, uint16_t bucket, bool answer);
+void pv_digest_list_done(struct pv_peer *p, uint16_t bucket, enum pv_list_role role);
 
 static inline void pv_bucket_set_add(struct pv_bucket_set *s, unsigned bucket)
 {
     uint64_t bit = UINT64_C(1) << bucket % 64;
     s->count += (s->bits[bucket / 64] & bit) == 0;
     s->bits[bucket / 64] |= bit;
+}
+
+static inline bool pv_bucket_set_has(const struct pv_bucket_set *s, unsigned bucket)
+{
+    return (s->bits[bucket / 64] >> bucket % 64 & 1) != 0;
 }
 
 static inline bool pv_bucket_set_remove(struct pv_bucket_set *s, unsigned bucket)

@@ -117,7 +117,7 @@ Test(sync, records_travel_along_a_chain)
     pvt_put(node(0), &rec, false);
     pv_publish_now(node(0)->node, rec.env, rec.len);
     pvt_advance(&net, 10000);
-    cr_assert(pvt_has_record(node(2), &rec));
+    cr_assert(pvt_has_record(node(2), &rec), "%s", net.log.text);
     pvt_nodes_release(&net);
 }
 

@@ -325,15 +325,25 @@ static bool step_end(struct pvt_link *l, struct pvt_end *e)
     return true;
 }
 
-/* Kinds of steps: for each node run and finish, for each link both ends. */
+static bool tick_due(struct pvt_node *n)
+{
+    if (pv_node_deadline_ms(n->node) > n->env.mono_ms)
+        return false;
+    pv_node_tick(n->node);
+    return true;
+}
+
+/* Kinds of steps: three of each node, two of each link. */
 static bool step_kind(struct pvt_nodes *net, unsigned kind)
 {
-    if (kind < 2 * net->count) {
-        struct pvt_node *n = &net->nodes[kind / 2];
-        return n->up && (kind % 2 == 0 ? run_job(n) : finish_job(n));
+    if (kind < 3 * net->count) {
+        struct pvt_node *n = &net->nodes[kind / 3];
+        if (!n->up)
+            return false;
+        return kind % 3 == 0 ? run_job(n) : kind % 3 == 1 ? finish_job(n) : tick_due(n);
     }
-    struct pvt_link *l = &net->links[(kind - 2 * net->count) / 2];
-    return step_end(l, &l->ends[kind % 2]);
+    kind -= 3 * net->count;
+    return step_end(&net->links[kind / 2], &net->links[kind / 2].ends[kind % 2]);
 }
 
 static uint64_t next_random(uint64_t *state)
@@ -344,7 +354,7 @@ static uint64_t next_random(uint64_t *state)
 
 bool pvt_step(struct pvt_nodes *net)
 {
-    unsigned kinds = 2 * net->count + 2 * net->link_count;
+    unsigned kinds = 3 * net->count + 2 * net->link_count;
     if (net->seed != 0)
         net->turn = (unsigned)(next_random(&net->seed) % kinds);
     for (unsigned i = 0; i < kinds; i++) {
@@ -385,13 +395,9 @@ void pvt_advance(struct pvt_nodes *net, uint64_t ms)
             uint64_t at = n->up ? pv_node_deadline_ms(n->node) : UINT64_MAX;
             next = at < next ? at : next;
         }
-        next = next > now ? next : now + 1; /* a deadline in the past is due at once */
         for (unsigned i = 0; i < net->count; i++)
             pvt_env_advance(&net->nodes[i].env, next - now);
         now = next;
-        for (unsigned i = 0; i < net->count; i++)
-            if (net->nodes[i].up && pv_node_deadline_ms(net->nodes[i].node) <= now)
-                pv_node_tick(net->nodes[i].node);
         pvt_settle(net);
     }
 }

@@ -3,9 +3,9 @@
  * joined by message queues in memory instead of sessions. Time stands still until a test moves it.
  *
  * Everything happens in steps: one job run, one job's done, one message delivered, one link that
- * goes down. Steps are taken in turn, or in an order drawn from `seed` when that is not 0, so a
- * test can stop after any number of them. The files are not synced: durability is not tested here.
- * Failures abort the test.
+ * goes down, one tick that is due. Steps are taken in turn, or in an order drawn from `seed` when
+ * that is not 0, so a test can stop after any number of them. The files are not synced: durability
+ * is not tested here. Failures abort the test.
  */
 #ifndef PV_TESTS_NODES_H
 #define PV_TESTS_NODES_H
