@@ -228,12 +228,11 @@ void pv_diff_add(struct pv_peer *p, const struct pv_msg_digest *m)
 void pv_diff_free_all(struct pv_peer *p)
 {
     struct pv_digest *g = &p->sync->digest;
-    bool running = g->diff_running;
     PV_LIST_EACH(&g->diffs, e)
     {
+        struct diff *d = PV_LIST_ENTRY(e, struct diff, list);
         pv_list_remove(e);
-        if (!running)
-            diff_free(PV_LIST_ENTRY(e, struct diff, list));
-        running = false;
+        if (!d->running)
+            diff_free(d);
     }
 }
