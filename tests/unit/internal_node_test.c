@@ -8,6 +8,11 @@ static struct pvt_nodes net;
 
 TestSuite(node, .timeout = 120);
 
+static struct pvt_node *node_of(unsigned i)
+{
+    return &net.nodes[i];
+}
+
 static size_t record_message(uint8_t *buf, const struct pvt_record *rec)
 {
     struct pv_wr w = pv_wr_of(buf, PV_FRAME_PLAIN_MAX);
@@ -96,6 +101,44 @@ Test(node, closing_with_everything_under_way)
     }
     pvt_connect_all(&net);
     pvt_advance(&net, 20000);
+    cr_assert(pvt_all_agree(&net));
+    pvt_nodes_release(&net);
+}
+
+/* The k-th allocation fails, wherever that is: a session may be lost, nothing else. */
+Test(node, out_of_memory_anywhere)
+{
+    struct pvt_record file, name;
+    char text[32];
+    pvt_nodes_init(&net, 2);
+    for (unsigned k = 0; k < 400; k++) {
+        (void)snprintf(text, sizeof text, "file %u", k);
+        pvt_seal_file(&file, node_of(k % 2), text, pvt_hlc(node_of(k % 2)));
+        pvt_seal_name(&name, node_of(k % 2), text, &file.rid, pvt_hlc(node_of(k % 2)));
+        pvt_put(node_of(k % 2), &file, true);
+        pvt_put(node_of(k % 2), &name, true);
+        pv_mem_fail_after(k);
+        pv_publish_file(node_of(k % 2)->node, &file.rid, &file.hash, &name.rid);
+        pvt_connect_all(&net);
+        pvt_settle(&net);
+        pv_mem_fail_after(UINT64_MAX);
+        if (k % 4 == 3) {
+            pvt_cut(&net, 0, 1);
+            pvt_settle(&net);
+        }
+    }
+    pvt_connect_all(&net);
+    pvt_advance(&net, PV_SYNC_INTERVAL_MS + 60000);
+    for (unsigned i = 0; i < 2; i++) { /* what memory forgot the next run finds */
+        pvt_node_stop(node_of(i));
+        pvt_settle(&net);
+        pvt_node_start(node_of(i));
+    }
+    pvt_connect_all(&net);
+    pvt_advance(&net, 60000);
+    struct pv_store_counts counts;
+    cr_assert_eq(pv_store_counts(node_of(0)->store, &counts), PV_OK);
+    cr_assert_eq(counts.pending, 0);
     cr_assert(pvt_all_agree(&net));
     pvt_nodes_release(&net);
 }
