@@ -1,0 +1,54 @@
+/* The progress line at its limits: nothing done, unknown totals, more than there should be. */
+#include "cmd/peervault/progress.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+TestSuite(progress, .timeout = 10);
+
+static void check(uint64_t done, uint64_t total, uint64_t ms, const char *text)
+{
+    char out[PV_PROGRESS_TEXT_MAX];
+    pv_progress_text(out, "storing", done, total, ms);
+    cr_assert_str_eq(out, text);
+}
+
+Test(progress, shows_part_rate_and_time_left)
+{
+    const uint64_t mib = 1 << 20;
+    check(10 * mib, 40 * mib, 2000,
+          "storing  10.0 MiB / 40.0 MiB  [=====>              ]  25 %  5.0 MiB/s  6.0s left");
+    check(40 * mib, 40 * mib, 4000,
+          "storing  40.0 MiB / 40.0 MiB  [====================]  100 %  10.0 MiB/s  0.0s left");
+}
+
+Test(progress, copes_with_the_extremes)
+{
+    check(0, 1024, 1000, "storing  0 B / 1.0 KiB  [>                   ]  0 %  0 B/s  ? left");
+    check(2048, 0, 1000, "storing  2.0 KiB  2.0 KiB/s");
+    check(3000, 1000, 1000,
+          "storing  2.9 KiB / 1000 B  [====================]  100 %  2.9 KiB/s  0.0s left");
+    check(1, 2, 0, "storing  1 B / 2 B  [==========>         ]  50 %  1000 B/s  0.0s left");
+    char out[PV_PROGRESS_TEXT_MAX];
+    pv_progress_text(out, "fetching", UINT64_MAX, UINT64_MAX, 1);
+    cr_assert(strlen(out) < PV_PROGRESS_TEXT_MAX - 1);
+    pv_progress_text(out, "fetching", 1, UINT64_MAX, UINT64_MAX / 2);
+    cr_assert(strlen(out) < PV_PROGRESS_TEXT_MAX - 1);
+}
+
+Test(progress, is_silent_where_nobody_looks)
+{
+    struct pv_cli cli = {.stderr_terminal = false};
+    struct pv_progress p;
+    pv_progress_start(&p, &cli, "storing", 100);
+    pv_progress_add(&p, 60);
+    cr_assert(!p.shown && !p.drawn);
+    cr_assert_eq(p.done, 60);
+    cli.stderr_terminal = cli.quiet = true;
+    pv_progress_start(&p, &cli, "storing", 100);
+    cr_assert(!p.shown);
+    cli.quiet = false;
+    cli.json = true;
+    pv_progress_start(&p, &cli, "storing", 100);
+    cr_assert(!p.shown);
+}
