@@ -259,6 +259,8 @@ enum pv_exit pv_cmd_demo(const struct pv_cli *cli, const struct pv_args *args)
     if (exit == PV_EXIT_OK)
         exit = make_files(&d);
     if (exit == PV_EXIT_OK)
+        say(&d, "made %zu files of random bytes", d.file_count);
+    if (exit == PV_EXIT_OK)
         exit = store_all(&d, origin);
     if (exit == PV_EXIT_OK)
         exit = fetch_all(&d, origin);

@@ -11,8 +11,7 @@ enum { BLOCK = 256 * 1024 };
 
 static enum pv_exit failed(const char *path)
 {
-    return pv_out_fail(errno == ENOSPC ? PV_EXIT_FULL : PV_EXIT_FAILED, "demo: %s: %s", path,
-                       strerror(errno));
+    return pv_out_fail(PV_EXIT_FAILED, "demo: %s: %s", path, strerror(errno));
 }
 
 enum pv_exit pv_demo_file_make(struct pv_demo_file *f, const struct pv_cli *cli, const char *path,

@@ -167,7 +167,10 @@ void pv_demo_release(struct pv_demo_cluster *d)
 
 /* ---- children ---- */
 
-/* stdout_fd, stderr_fd: -1 inherits ours. 0: could not fork, said. */
+/*
+ * stdout_fd, stderr_fd: -1 inherits ours. A child with both replaced is a daemon and leaves our
+ * process group: Ctrl-C is for us, who stop it in order. 0: could not fork, said.
+ */
 static pid_t spawn(const struct pv_demo_cluster *d, const char *const *argv, int stdout_fd,
                    int stderr_fd)
 {
@@ -180,6 +183,8 @@ static pid_t spawn(const struct pv_demo_cluster *d, const char *const *argv, int
         return pid;
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
         _exit(PV_EXIT_INTERNAL);
+    if (stdout_fd >= 0 && stderr_fd >= 0)
+        (void)setpgid(0, 0);
     if ((stdout_fd >= 0 && dup2(stdout_fd, STDOUT_FILENO) < 0) ||
         (stderr_fd >= 0 && dup2(stderr_fd, STDERR_FILENO) < 0))
         _exit(PV_EXIT_INTERNAL);

@@ -105,6 +105,8 @@ static enum pv_exit print_json(struct download *d)
     d->file = NULL;
     json_object_del(o, "id");
     json_object_del(o, "event");
+    if (pv_json_text(o, "name")[0] == '\0')
+        json_object_del(o, "name");
     (void)pv_json_set_bytes(o, "file", d->path);
     return pv_out_json(o);
 }

@@ -30,8 +30,8 @@ static void on_signal(int signum)
 
 static enum pv_exit fail(const struct pv_sink *s, const char *what)
 {
-    enum pv_exit exit = errno == ENOSPC || errno == EDQUOT ? PV_EXIT_FULL : PV_EXIT_FAILED;
-    return pv_out_fail(exit, "%s: %s: %s", s->shown, what, strerror(errno));
+    /* Also when its disk is full: exit code 7 is the vault's. */
+    return pv_out_fail(PV_EXIT_FAILED, "%s: %s: %s", s->shown, what, strerror(errno));
 }
 
 /* A temporary file beside the target. */

@@ -23,7 +23,7 @@ struct pv_sink {
 
 /* path NULL or "-": standard output. FAILED: a folder, no permission; see errno's text. */
 enum pv_exit pv_sink_open(struct pv_sink *s, const char *path, const struct pv_cli *cli);
-/* FULL: no space left. USAGE: binary data for a terminal. FAILED. */
+/* USAGE: binary data for a terminal. FAILED. */
 enum pv_exit pv_sink_write(struct pv_sink *s, const uint8_t *bytes, size_t len);
 enum pv_exit pv_sink_commit(struct pv_sink *s);
 void pv_sink_abort(struct pv_sink *s); /* no-op when not open, or after commit */

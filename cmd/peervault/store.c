@@ -24,7 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WINDOW = 16, ERROR_MAX = 512 };
+enum { WINDOW = 32, ERROR_MAX = 512 };
 
 struct upload {
     const struct pv_cli *cli;
