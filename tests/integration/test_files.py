@@ -1,9 +1,10 @@
 """What one vault does, with and without a daemon: keys, sizes, names, ranges, removal."""
 import hashlib
 import os
+import resource
 import subprocess
 
-from harness import sha256_of, wait_until
+from harness import Skip, sha256_of, wait_until
 
 MIB = 1 << 20
 SIZES = [0, 1, 4095, 4096, 4097, 65535, 65536, 65537, 978943, 978944, 978945, 983031, 983032,
@@ -143,3 +144,27 @@ def test_the_vault_outlives_the_daemon(scene):
     node.start()
     assert node.get(key) == data
     wait_until(lambda: os.listdir(os.path.join(node.vault, "tmp")) == [], "no temporary files")
+
+
+def test_five_gibibytes_in_bounded_memory(scene):
+    if scene.sanitized:
+        raise Skip("takes too long with sanitizers; the release build runs it")
+    node = scene.node("a").start()
+    path = scene.file("huge", 3 * MIB)
+    with open(path, "r+b") as f:  # holes between islands: long, and quick to make
+        for i in range(1, 50):
+            f.seek(i * 100 * MIB)
+            f.write(os.urandom(70000))
+        f.truncate(5 << 30)
+    before = rss_children_kib()
+    key = node.store(path)[0]
+    assert key == sha256_of(path)
+    node.run("get", key, "-o", scene.path("back"))
+    assert sha256_of(scene.path("back")) == key
+    assert node.rss_peak_kib() <= 128 * 1024, node.rss_peak_kib()
+    assert max(before, rss_children_kib()) <= 128 * 1024
+
+
+def rss_children_kib():
+    """The largest peak of any command run so far."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
