@@ -4,7 +4,7 @@
  *
  * Connecting: the daemon first; then the vault lock, whose holder is either another command (it
  * will be done soon) or a daemon that is starting (its socket will appear): so both are tried in
- * turn until PV_CLIENT_WAIT_MS have passed.
+ * turn until PV_LOCK_WAIT_MS have passed.
  */
 #include "cmd/peervault/client.h"
 #include "cmd/peervault/embedded.h"
@@ -25,7 +25,6 @@ enum {
     FRAME_MAX = PV_FRAME_HEADER_LEN + PV_CONTROL_JSON_MAX,
     OUT_CAP = 8 * FRAME_MAX,
     IN_CAP = 4 * FRAME_MAX,
-    WAIT_MS = 10000,
     LOOK_AGAIN_MS = 50,
 };
 
@@ -97,7 +96,7 @@ static enum pv_exit try_daemon(struct pv_client *c, bool *found)
 static enum pv_exit lock_or_connect(struct pv_client *c, struct pv_access *access)
 {
     const struct pv_env *env = &c->cli->env;
-    uint64_t until = pv_env_mono_ms(env) + WAIT_MS;
+    uint64_t until = pv_env_mono_ms(env) + PV_LOCK_WAIT_MS;
     for (;;) {
         bool found = false, last = pv_env_mono_ms(env) >= until;
         long pid = 0;

@@ -11,8 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LOCK_WAIT_MS = 10000 };
-
 struct daemon {
     struct pv_cli cli; /* with the log of the settings */
     struct pv_access access;
@@ -61,7 +59,7 @@ static enum pv_exit open_log(struct daemon *d, const struct pv_cli *cli)
 static enum pv_exit serve(struct daemon *d, const struct pv_cli *cli)
 {
     char why[PV_SETUP_TEXT_MAX] = "out of memory";
-    enum pv_exit exit = pv_access_lock(&d->access, cli, LOCK_WAIT_MS);
+    enum pv_exit exit = pv_access_lock(&d->access, cli, PV_LOCK_WAIT_MS);
     if (exit == PV_EXIT_OK)
         exit = open_log(d, cli);
     if (exit != PV_EXIT_OK)
