@@ -1,3 +1,7 @@
+/*
+ * Order of checks: settings, given secrets, vault (made where that is asked for), role. Nothing is
+ * written before the first two are known to be well formed.
+ */
 #include "cmd/peervault/access.h"
 #include "cmd/peervault/output.h"
 #include "internal/base/mem.h"

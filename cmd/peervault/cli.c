@@ -1,3 +1,4 @@
+/* What the environment says of PeerVault is read here and in access.c, nowhere else. */
 #include "cmd/peervault/cli.h"
 #include "cmd/peervault/output.h"
 #include "internal/base/mem.h"

@@ -1,3 +1,6 @@
+/*
+ * Whatever a secret was copied into is wiped by who copied it; stdout's buffer is not ours to wipe.
+ */
 #include "cmd/peervault/secrets_text.h"
 #include "cmd/peervault/output.h"
 #include "internal/base/mem.h"

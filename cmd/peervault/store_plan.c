@@ -1,3 +1,7 @@
+/*
+ * Names are compared before anything is stored, because the second of two equal names would take
+ * the first one's place without a word. Results wait in their items until it is their turn.
+ */
 #include "cmd/peervault/store_plan.h"
 #include "cmd/peervault/client.h"
 #include "cmd/peervault/output.h"
