@@ -55,12 +55,30 @@ static enum pv_err fill_keyring(struct pv_keyring *k, const struct pv_secrets *g
     return err;
 }
 
+/* Until the lock is ours, or a keyring says that another process was quicker. */
+static enum pv_err lock_or_exists(struct pv_vault *v, const struct pv_env *env)
+{
+    uint64_t until = pv_env_mono_ms(env) + PV_SETUP_CREATE_WAIT_MS;
+    struct pv_fs_stat st;
+    long pid = 0;
+    for (;;) {
+        enum pv_err err = pv_vault_lock(v, &pid);
+        if (err != PV_E_BUSY && err != PV_OK)
+            return err;
+        if (v->fs->stat_at(v->fs->ctx, v->dir, "keyring", &st) == PV_OK)
+            return PV_E_EXISTS;
+        if (err == PV_OK || pv_env_mono_ms(env) >= until)
+            return err;
+        (void)poll(NULL, 0, 20); /* its holder makes the vault, or is done with it */
+    }
+}
+
 enum pv_err pv_setup_create(const char *path, const struct pv_secrets *secrets, bool blind,
                             const struct pv_fs *fs, const struct pv_env *env, char *why)
 {
     struct pv_vault vault = {.fs = fs, .dir = PV_FD_NONE, .lock = PV_FD_NONE};
     struct pv_identity identity = {0};
-    struct pv_keyring *keyring = pv_calloc(2, sizeof *keyring);
+    struct pv_keyring *keyring = pv_malloc(sizeof *keyring);
     if (keyring == NULL)
         return PV_E_NOMEM;
     pv_keyring_init(keyring);
@@ -70,14 +88,14 @@ enum pv_err pv_setup_create(const char *path, const struct pv_secrets *secrets, 
     err = pv_vault_create(path, fs);
     if (err == PV_OK)
         err = pv_vault_open(&vault, path, fs);
+    if (err == PV_OK)
+        err = lock_or_exists(&vault, env);
     if (err != PV_OK) {
-        SAY(why, "cannot create the vault %s: %s", path, pv_err_text(err));
-        goto out;
-    }
-    err = pv_keyring_load(keyring + 1, fs, vault.dir, NULL);
-    if (err != PV_E_NOT_FOUND) {
-        SAY(why, "there is a vault already: %s", path);
-        err = err == PV_OK ? PV_E_EXISTS : err;
+        if (err == PV_E_EXISTS)
+            SAY(why, "there is a vault already: %.300s", path);
+        else
+            SAY(why, "cannot make the vault %.300s: %s", path, pv_err_text(err));
+        err = err == PV_E_NOT_FOUND ? PV_E_IO : err; /* NOT_FOUND is for who looks for a vault */
         goto out;
     }
     err = pv_identity_create(&identity, fs, vault.dir, env);
@@ -91,7 +109,6 @@ out:
     pv_vault_close(&vault);
     pv_identity_wipe(&identity);
     pv_keyring_wipe(keyring);
-    pv_keyring_wipe(keyring + 1);
     pv_free(keyring);
     return err;
 }

@@ -13,7 +13,7 @@
 #include "crypto/keyring.h"
 #include "storage/vault.h"
 
-enum { PV_SETUP_TEXT_MAX = 400 };
+enum { PV_SETUP_TEXT_MAX = 400, PV_SETUP_CREATE_WAIT_MS = 10000 };
 
 struct pv_secrets {
     const char *token;       /* NULL: not given */
@@ -24,14 +24,16 @@ struct pv_setup {
     struct pv_vault vault;
     struct pv_keyring keyring;
     struct pv_identity identity;
-    bool created; /* by this call */
 };
 
 /* why: one line for a person, written on errors (PV_SETUP_TEXT_MAX bytes). */
 
 /*
  * Makes a vault: folder, identity, keyring with the given secrets or fresh ones. blind: no cluster
- * key (a token must be given). PV_E_EXISTS when there is one. INVALID: malformed secrets.
+ * key (a token must be given). One process at a time, under the vault lock: two that made one vault
+ * at once would each go on with secrets of its own, and what one of them stored could never be read
+ * again. EXISTS: there is one, perhaps made by a quicker process; BUSY: another holds the lock for
+ * PV_SETUP_CREATE_WAIT_MS; INVALID: malformed secrets.
  */
 PV_MUST enum pv_err pv_setup_create(const char *path, const struct pv_secrets *secrets, bool blind,
                                     const struct pv_fs *fs, const struct pv_env *env, char *why);

@@ -6,11 +6,8 @@
 #include "cmd/peervault/output.h"
 #include "internal/base/mem.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { LOOK_AGAIN_MS = 20 };
 
 _Static_assert((int)PV_SETUP_TEXT_MAX == (int)PV_CONFIG_WHY_MAX, "one buffer serves both");
 
@@ -66,44 +63,6 @@ struct pv_secrets pv_secrets_view(const struct pv_config_secrets *s)
     };
 }
 
-/* Whether there is a keyring, of which the rest of a vault is known to be there, too. */
-static bool vault_complete(const struct pv_vault *v)
-{
-    struct pv_fs_stat st;
-    return v->fs->stat_at(v->fs->ctx, v->dir, "keyring", &st) == PV_OK;
-}
-
-enum pv_err pv_vault_make(const struct pv_cli *cli, const struct pv_secrets *secrets, bool blind,
-                          char *why)
-{
-    struct pv_vault vault = {pv_fs_real(), PV_FD_NONE, PV_FD_NONE};
-    uint64_t until = pv_env_mono_ms(&cli->env) + PV_LOCK_WAIT_MS;
-    long pid = 0;
-    if (blind && secrets->token == NULL) { /* before any folder is made */
-        (void)snprintf(why, PV_SETUP_TEXT_MAX,
-                       "a blind node needs the cluster's token: set PEERVAULT_AUTH_TOKEN");
-        return PV_E_INVALID;
-    }
-    enum pv_err err = pv_vault_create(cli->vault, pv_fs_real());
-    if (err == PV_OK)
-        err = pv_vault_open(&vault, cli->vault, pv_fs_real());
-    if (err == PV_OK)
-        err = PV_E_BUSY;
-    while (err == PV_E_BUSY && !vault_complete(&vault)) {
-        err = pv_vault_lock(&vault, &pid);
-        if (err != PV_E_BUSY || pv_env_mono_ms(&cli->env) >= until)
-            break;
-        (void)poll(NULL, 0, LOOK_AGAIN_MS); /* its holder makes the vault, or is done with it */
-    }
-    if (err == PV_OK || vault_complete(&vault))
-        err = pv_setup_create(cli->vault, secrets, blind, pv_fs_real(), &cli->env, why);
-    else
-        (void)snprintf(why, PV_SETUP_TEXT_MAX, "cannot make the vault %.300s: %s", cli->vault,
-                       pv_err_text(err));
-    pv_vault_close(&vault);
-    return err == PV_E_NOT_FOUND ? PV_E_IO : err; /* "no vault" is for those that look for one */
-}
-
 /*
  * A node that is told of peers must share their secrets: fresh ones would only meet refusals, so
  * they are not made.
@@ -133,7 +92,7 @@ static enum pv_exit create(const struct pv_cli *cli, const struct pv_config *con
     enum pv_exit exit = check_peers(config, given);
     if (exit != PV_EXIT_OK)
         return exit;
-    enum pv_err err = pv_vault_make(cli, given, blind, why);
+    enum pv_err err = pv_setup_create(cli->vault, given, blind, pv_fs_real(), &cli->env, why);
     if (err == PV_E_EXISTS) /* another process was quicker */
         return PV_EXIT_OK;
     if (err != PV_OK)

@@ -21,14 +21,6 @@ enum pv_exit pv_settings_secrets(struct pv_config_secrets *out, const struct pv_
 /* As setup.h wants them: borrowed from s, NULL where not given. */
 struct pv_secrets pv_secrets_view(const struct pv_config_secrets *s);
 
-/*
- * pv_setup_create by one process at a time: two that made one vault at once would each go on with
- * secrets of its own, and what one of them stored could never be read again. EXISTS, also when
- * another process was quicker; BUSY: another holds the lock for 10 s; else as pv_setup_create.
- */
-PV_MUST enum pv_err pv_vault_make(const struct pv_cli *cli, const struct pv_secrets *secrets,
-                                  bool blind, char *why);
-
 struct pv_access {
     struct pv_config config;
     struct pv_setup setup; /* opened; not locked */

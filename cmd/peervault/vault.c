@@ -38,7 +38,9 @@ enum pv_exit pv_cmd_init(const struct pv_cli *cli, const struct pv_args *args)
     bool blind = config.role == PV_ROLE_BLIND;
     struct pv_secrets given = pv_secrets_view(&secrets);
     enum pv_err err =
-        blind && given.cluster_key != NULL ? PV_E_INVALID : pv_vault_make(cli, &given, blind, why);
+        blind && given.cluster_key != NULL
+            ? PV_E_INVALID
+            : pv_setup_create(cli->vault, &given, blind, pv_fs_real(), &cli->env, why);
     if (blind && given.cluster_key != NULL)
         (void)snprintf(why, sizeof why,
                        "a blind node must not have the cluster key: unset PEERVAULT_CLUSTER_KEY");
@@ -121,7 +123,7 @@ enum pv_exit pv_cmd_key_import(const struct pv_cli *cli, const struct pv_args *a
     if (exit != PV_EXIT_OK)
         return exit;
     struct pv_secrets given = pv_secrets_view(&secrets);
-    enum pv_err err = pv_vault_make(cli, &given, false, why);
+    enum pv_err err = pv_setup_create(cli->vault, &given, false, pv_fs_real(), &cli->env, why);
     created = err == PV_OK;
     if (err == PV_OK || err == PV_E_EXISTS) /* it may have just these */
         err = pv_setup_open(&setup, cli->vault, &given, pv_fs_real(), &cli->env, why);

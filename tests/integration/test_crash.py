@@ -75,3 +75,18 @@ def test_embedded_store_killed(scene):
     key = node.store(path)[0]
     node.run("get", key, "-o", scene.path("out"))
     assert sha256_of(scene.path("out")) == key
+
+
+def test_two_first_stores_at_once_share_one_vault(scene):
+    for round_number in range(5):
+        node = scene.node(f"v{round_number}")
+        env = scene.environment()  # no secrets given: whoever is first makes them
+        files = [scene.file(f"in{round_number}/{i}", content=f"{round_number} {i}".encode())
+                 for i in range(4)]
+        clients = [subprocess.Popen([scene.program, "--vault", node.vault, "store", f], env=env,
+                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE) for f in files]
+        for path, client in zip(files, clients):
+            out, err = client.communicate(timeout=120)
+            assert client.returncode == 0, err
+            got = scene.run("--vault", node.vault, "get", out.decode()[:64], env=env)
+            assert got.out == open(path, "rb").read()
