@@ -85,12 +85,12 @@ PV_MUST enum pv_err pv_store_have(struct pv_store *s, const struct pv_id *ids, s
 PV_MUST enum pv_err pv_store_read(struct pv_store *s, const struct pv_id *id, uint32_t offset,
                                   uint8_t *dst, size_t len, size_t *got, uint32_t *size);
 /*
- * Blobs in order of arrival from seq `from` on whose held bit `bit` is clear, at most out_len;
- * *next = where to continue, *end = nothing came after. Looks at <= PV_SCAN_ROWS_MAX rows.
+ * Blobs in order of arrival from seq *cursor on whose held bit `bit` is clear, at most out_len;
+ * *cursor moves to where to continue, *end = nothing came after. Looks at <= PV_SCAN_ROWS_MAX rows.
  */
-PV_MUST enum pv_err pv_store_unheld(struct pv_store *s, unsigned bit, uint64_t from,
+PV_MUST enum pv_err pv_store_unheld(struct pv_store *s, unsigned bit, uint64_t *cursor,
                                     struct pv_blob_info *out, size_t out_len, size_t *count,
-                                    uint64_t *next, bool *end);
+                                    bool *end);
 
 /* The bit of a node in `held`. NOT_FOUND: it never got one (a PV_COMMIT_HELD op gives it). */
 PV_MUST enum pv_err pv_store_holder(struct pv_store *s, const struct pv_id *node_id, unsigned *bit);

@@ -142,16 +142,15 @@ enum pv_err pv_store_read(struct pv_store *s, const struct pv_id *id, uint32_t o
 
 /* ---- who holds what ---- */
 
-enum pv_err pv_store_unheld(struct pv_store *s, unsigned bit, uint64_t from,
-                            struct pv_blob_info *out, size_t out_len, size_t *count, uint64_t *next,
-                            bool *end)
+enum pv_err pv_store_unheld(struct pv_store *s, unsigned bit, uint64_t *cursor,
+                            struct pv_blob_info *out, size_t out_len, size_t *count, bool *end)
 {
     PV_ASSERT(bit < PV_HOLDERS_MAX && out_len > 0);
-    uint64_t at = from, rows = 0;
+    uint64_t at = *cursor, rows = 0;
     size_t n = 0;
     struct pv_db *db = pv_store_take_reader(s);
     struct pv_query q = pv_query(db, PV_SQL_BLOB_SCAN);
-    pv_bind_u64(&q, from);
+    pv_bind_u64(&q, at);
     pv_bind_u64(&q, PV_SCAN_ROWS_MAX + 1); /* one more tells whether that was the end */
     bool more = pv_query_row(&q);
     while (more && n < out_len && rows < PV_SCAN_ROWS_MAX) {
@@ -168,7 +167,7 @@ enum pv_err pv_store_unheld(struct pv_store *s, unsigned bit, uint64_t from,
     pv_store_give_reader(s, db);
     if (err == PV_OK) {
         *count = n;
-        *next = at;
+        *cursor = at;
         *end = !more;
     }
     return err;

@@ -27,7 +27,7 @@ struct pv_walk_job {
     struct pv_commit_op op; /* gives the node its bit */
     bool has_bit, end;
     unsigned bit;
-    uint64_t from, next;
+    uint64_t cursor;
     size_t count;
     struct pv_blob_info rows[PV_WALK_ROWS];
 };
@@ -176,8 +176,8 @@ static void walk_run(struct pv_job *base, const struct pv_job_context *ctx)
         job->has_bit = base->err == PV_OK;
     }
     if (base->err == PV_OK)
-        base->err = pv_store_unheld(ctx->store, job->bit, job->from, job->rows, PV_WALK_ROWS,
-                                    &job->count, &job->next, &job->end);
+        base->err = pv_store_unheld(ctx->store, job->bit, &job->cursor, job->rows, PV_WALK_ROWS,
+                                    &job->count, &job->end);
 }
 
 /* Ends the job; NULL when its peer is gone. */
@@ -237,7 +237,7 @@ static void walk_done(struct pv_job *base)
     } else {
         w->has_bit = true;
         w->bit = job->bit;
-        w->cursor = job->next;
+        w->cursor = job->cursor;
         w->at_end = job->end && !w->kicked;
         offer_rows(pp, job);
     }
@@ -259,7 +259,7 @@ static void walk_start(struct pv_push_peer *pp)
     job->node_id = pp->peer->node_id;
     job->has_bit = w->has_bit;
     job->bit = w->bit;
-    job->from = w->cursor;
+    job->cursor = w->cursor;
     w->job = job;
     w->kicked = false;
     pv_node_submit(job->node, &job->job);

@@ -541,7 +541,7 @@ static void check_all_blobs(struct pvt_vault *v)
     bool end = false;
     uint8_t *dst = malloc(PV_BLOB_LEN_MAX);
     for (uint64_t from = 0; !end;) {
-        cr_assert_eq(pv_store_unheld(v->store, 0, from, info, 64, &count, &from, &end), PV_OK);
+        cr_assert_eq(pv_store_unheld(v->store, 0, &from, info, 64, &count, &end), PV_OK);
         for (size_t i = 0; i < count; i++) {
             size_t got;
             uint32_t size;
