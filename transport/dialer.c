@@ -75,10 +75,11 @@ void pv_dialer_down(struct pv_dialer *d, bool again, const char *error)
     PV_ASSERT(d->state == PV_DIALER_UP);
     note(d, error);
     uint64_t now_ms = pv_env_mono_ms(d->env);
-    if (again || now_ms - d->up_ms >= PV_DIAL_STABLE_MS)
+    bool stable = now_ms - d->up_ms >= PV_DIAL_STABLE_MS;
+    if (stable)
         d->attempts = 0;
     wait(d);
-    if (again)
+    if (again && stable) /* else a peer that renews at once would keep both sides busy */
         d->due_ms = now_ms;
     else
         d->attempts++;

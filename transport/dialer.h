@@ -49,7 +49,7 @@ void pv_dialer_start(struct pv_dialer *d);
 void pv_dialer_failed(struct pv_dialer *d, enum pv_refusal refusal, size_t token_count,
                       const char *error);
 void pv_dialer_up(struct pv_dialer *d, const struct pv_id *node_id);
-/* again: dial at once, because the end was agreed. */
+/* again: dial at once, because the end was agreed; only after PV_DIAL_STABLE_MS. */
 void pv_dialer_down(struct pv_dialer *d, bool again, const char *error);
 void pv_dialer_cover(struct pv_dialer *d);   /* when due, instead of dialling */
 void pv_dialer_uncover(struct pv_dialer *d); /* no-op unless covered */

@@ -74,8 +74,29 @@ Test(dialer, only_a_stable_session_resets_the_back_off)
     cr_assert_leq(pv_dialer_due_ms(&d), clock.mono_ms + PV_DIAL_MS_MIN);
     pv_dialer_start(&d);
     pv_dialer_up(&d, &node_id);
+    pvt_env_advance(&clock, PV_DIAL_STABLE_MS);
     pv_dialer_down(&d, true, "session reached its age");
     cr_assert_eq(pv_dialer_due_ms(&d), clock.mono_ms, "agreed ends dial again at once");
+}
+
+/* A peer that says "renew" whenever it is dialled must not be dialled without a pause. */
+Test(dialer, renewal_of_a_young_session_backs_off)
+{
+    struct pvt_env clock;
+    struct pv_id node_id = {{3}};
+    uint64_t longest_ms = 0;
+    pvt_env_init(&clock, 1, NULL);
+    struct pv_dialer d = dialer_of(&clock);
+    for (unsigned i = 0; i < 50; i++) {
+        pv_dialer_start(&d);
+        pv_dialer_up(&d, &node_id);
+        pvt_env_advance(&clock, 10);
+        pv_dialer_down(&d, true, "session reached its age");
+        cr_assert_eq(d.attempts, i + 1);
+        uint64_t wait_ms = pv_dialer_due_ms(&d) - clock.mono_ms;
+        longest_ms = wait_ms > longest_ms ? wait_ms : longest_ms;
+    }
+    cr_assert_gt(longest_ms, PV_DIAL_MS_MAX / 2);
 }
 
 Test(dialer, tries_the_other_token_after_silence_only)
