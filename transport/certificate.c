@@ -33,6 +33,17 @@ void pv_noise_static_make(struct pv_noise_static *out, const struct pv_identity 
     pv_ed25519_sign(out->sig, identity->seed, msg, sizeof msg);
 }
 
+bool pv_noise_static_refresh(struct pv_noise_static *s, const struct pv_identity *identity,
+                             const struct pv_env *env)
+{
+    uint64_t now_s = pv_env_wall_ms(env) / MS_PER_S;
+    uint64_t made_s = s->not_after_s - PV_CERTIFICATE_AFTER_S;
+    if (now_s >= s->not_before_s && now_s < made_s + PV_CERTIFICATE_RENEW_S)
+        return false;
+    pv_noise_static_make(s, identity, env);
+    return true;
+}
+
 void pv_certificate_write(uint8_t out[static PV_CERTIFICATE_LEN],
                           const struct pv_handshake_context *ctx, const struct pv_noise_static *s,
                           uint64_t ts_ms)

@@ -10,7 +10,8 @@
 enum {
     PV_CERTIFICATE_LEN = 192,
     PV_CERTIFICATE_BEFORE_S = 3600,     /* valid from an hour ago, for clocks that are behind */
-    PV_CERTIFICATE_AFTER_S = 6 * 86400, /* until six days ahead; made again daily */
+    PV_CERTIFICATE_AFTER_S = 6 * 86400, /* until six days ahead */
+    PV_CERTIFICATE_RENEW_S = 86400,     /* made again when so old */
     PV_CERTIFICATE_SPAN_S = 7 * 86400,  /* longer ones are refused */
 };
 

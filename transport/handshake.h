@@ -36,6 +36,10 @@ struct pv_noise_static {
 };
 void pv_noise_static_make(struct pv_noise_static *out, const struct pv_identity *identity,
                           const struct pv_env *env);
+/* Makes it again when it is a day old, or the clock was set to before it or far behind it. To be
+ * called every few minutes; true: it is another one now. */
+bool pv_noise_static_refresh(struct pv_noise_static *s, const struct pv_identity *identity,
+                             const struct pv_env *env);
 
 /* Shared by all handshakes of a node; borrowed, outlives them. */
 struct pv_handshake_context {

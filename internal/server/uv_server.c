@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { SHUTDOWN_MS_MAX = 9000 };
+enum { SHUTDOWN_MS_MAX = 9000, CERTIFY_MS = 5 * 60 * 1000 };
 
 struct server {
     const struct pv_server_config *config;
@@ -28,7 +28,7 @@ struct server {
     uv_loop_t loop;
     uv_async_t wake;
     uv_signal_t sigterm, sigint;
-    uv_timer_t timer, watchdog;
+    uv_timer_t timer, watchdog, certify;
     uv_prepare_t prepare;
     bool stopping;
     uint64_t started_ms;
@@ -243,6 +243,15 @@ static void on_prepare(uv_prepare_t *h)
     uv_timer_start(&s->timer, on_timer, at > now ? at - now : 0, 0);
 }
 
+/* The key that sessions begin with is certified for days, and the program runs for months. */
+static void on_certify(uv_timer_t *h)
+{
+    struct server *s = h->data;
+    const struct pv_server_config *c = s->config;
+    if (pv_noise_static_refresh(&s->noise_static, &c->setup->identity, c->env))
+        PV_LOG(c->env->log, PV_LOG_DEBUG, PV_SUB_MAIN, "session key certified anew");
+}
+
 /* ---- down ---- */
 
 static void on_watchdog(uv_timer_t *h)
@@ -257,7 +266,8 @@ static void close_handles(struct server *s)
 {
     uv_handle_t *all[] = {(uv_handle_t *)&s->wake,    (uv_handle_t *)&s->sigterm,
                           (uv_handle_t *)&s->sigint,  (uv_handle_t *)&s->timer,
-                          (uv_handle_t *)&s->prepare, (uv_handle_t *)&s->watchdog};
+                          (uv_handle_t *)&s->prepare, (uv_handle_t *)&s->watchdog,
+                          (uv_handle_t *)&s->certify};
     for (size_t i = 0; i < PV_COUNT(all); i++)
         uv_close(all[i], NULL);
 }
@@ -493,8 +503,10 @@ static void on_node_ready(void *arg, enum pv_err err)
         stop(s);
         return;
     }
-    if (c->daemon)
+    if (c->daemon) {
         pv_sweep_start(s->node);
+        uv_timer_start(&s->certify, on_certify, CERTIFY_MS, CERTIFY_MS);
+    }
     if (c->ready != NULL)
         c->ready(c->arg, pv_tcp_listening(s->tcp));
 }
@@ -509,9 +521,10 @@ static void init_loop(struct server *s)
     PV_ASSERT(rc == 0);
     uv_timer_init(&s->loop, &s->timer);
     uv_timer_init(&s->loop, &s->watchdog);
+    uv_timer_init(&s->loop, &s->certify);
     uv_prepare_init(&s->loop, &s->prepare);
     s->wake.data = s->sigterm.data = s->sigint.data = s;
-    s->timer.data = s->watchdog.data = s->prepare.data = s;
+    s->timer.data = s->watchdog.data = s->certify.data = s->prepare.data = s;
 }
 
 enum pv_err pv_server_run(const struct pv_server_config *config, char *why)

@@ -427,6 +427,35 @@ Test(handshake, certificate_dates)
     node_release(&p.n);
 }
 
+/* A node that runs for weeks is as welcome on each day as on the first. */
+Test(handshake, certificate_is_made_again)
+{
+    struct fix f;
+    struct node *n[2] = {&f.a, &f.b};
+    fix_init(&f);
+    for (unsigned day = 0; day < 20; day++) {
+        for (unsigned i = 0; i < 2; i++) {
+            uint8_t before[PV_DH_LEN];
+            memcpy(before, n[i]->noise_static.pub, sizeof before);
+            pvt_env_advance(&n[i]->clock, 23 * 3600 * 1000);
+            bool made =
+                pv_noise_static_refresh(&n[i]->noise_static, &n[i]->identity, &n[i]->clock.env);
+            cr_expect_eq(made, day % 2 == 1, "day %u", day);
+            cr_expect_eq(made, memcmp(before, n[i]->noise_static.pub, sizeof before) != 0);
+        }
+        cr_assert_eq(run(&f), PV_OK, "day %u", day);
+        check_agreed(&f);
+    }
+    /* A machine whose clock was set right only after the start. */
+    const int64_t jumps_s[] = {-7200, -30 * 86400, 30 * 86400};
+    for (size_t i = 0; i < PV_COUNT(jumps_s); i++) {
+        f.a.clock.wall_ms += (uint64_t)(jumps_s[i] * 1000);
+        cr_expect(pv_noise_static_refresh(&f.a.noise_static, &f.a.identity, &f.a.clock.env));
+        cr_expect_not(pv_noise_static_refresh(&f.a.noise_static, &f.a.identity, &f.a.clock.env));
+    }
+    fix_release(&f);
+}
+
 Test(handshake, certificate_of_a_small_order_key)
 {
     struct paper p;
