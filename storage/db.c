@@ -14,6 +14,10 @@
 
 enum { APPLICATION_ID = 0x50565631 }; /* "PVV1" */
 
+/* Readers and the writer lock each other out for moments only, while the log's index changes: even
+ * the writer, when a reader has met a half-written index and looks whether it needs recovery. */
+static const int busy_ms = 10000;
+
 static const char *const sql_text[PV_SQL_COUNT] = {
 #define X(name, text) text,
     PV_SQL_LIST(X)
@@ -285,6 +289,7 @@ static enum pv_err create(struct pv_db *db)
 
 enum pv_err pv_db_set_up_writer(struct pv_db *db, size_t cache_bytes, bool *created)
 {
+    char log[128];
     long long application = 0, version = 0, tables = 0;
     enum pv_err err = read_number(db, "SELECT count(*) FROM sqlite_schema", &tables);
     if (err == PV_OK)
@@ -304,9 +309,14 @@ enum pv_err pv_db_set_up_writer(struct pv_db *db, size_t cache_bytes, bool *crea
     err = set_cache(db, cache_bytes);
     if (err == PV_OK && fresh)
         err = exec(db, "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL");
+    /* A log that had to grow beyond is cut back when it begins anew; closing empties it. */
+    snprintf(log, sizeof log,
+             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=%d",
+             PV_WAL_CHECKPOINT_BYTES);
     if (err == PV_OK)
-        err = exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL");
+        err = exec(db, log);
     sqlite3_wal_hook(db->handle, count_frames, db); /* replaces automatic checkpoints, too */
+    sqlite3_busy_timeout(db->handle, busy_ms);
     if (err == PV_OK && fresh)
         err = create(db);
     if (err == PV_OK)
@@ -319,7 +329,7 @@ enum pv_err pv_db_set_up_reader(struct pv_db *db, size_t cache_bytes)
     enum pv_err err = set_cache(db, cache_bytes);
     if (err == PV_OK)
         err = exec(db, "PRAGMA query_only=ON");
-    sqlite3_busy_timeout(db->handle, 10000);
+    sqlite3_busy_timeout(db->handle, busy_ms);
     return err;
 }
 

@@ -199,12 +199,15 @@ static int x_close(sqlite3_file *file)
     return err == PV_OK ? SQLITE_OK : SQLITE_IOERR_CLOSE;
 }
 
+/* The log stays when the last connection closes it, emptied: a disk without room for a new file can
+ * still be read from. */
 static int x_file_control(sqlite3_file *file, int op, void *arg)
 {
     (void)file;
-    (void)op;
-    (void)arg;
-    return SQLITE_NOTFOUND;
+    if (op != SQLITE_FCNTL_PERSIST_WAL)
+        return SQLITE_NOTFOUND;
+    *(int *)arg = 1;
+    return SQLITE_OK;
 }
 
 static int x_sector_size(sqlite3_file *file)
@@ -259,11 +262,9 @@ static enum pv_err open_file(struct pv_vfs *v, struct pv_vfs_file *f, const char
         return fs->open(fs->ctx, v->config.dir, path, PV_FS_WRITE | PV_FS_CREATE | PV_FS_EXCLUSIVE,
                         &f->fd);
     }
-    enum pv_err err = fs->open(fs->ctx, v->config.dir, name, access, &f->fd);
-    if (err != PV_E_NOT_FOUND || !(flags & SQLITE_OPEN_CREATE))
-        return err;
     f->sync_dir = true;
-    return fs->open(fs->ctx, v->config.dir, name, access | PV_FS_CREATE, &f->fd);
+    int create = flags & SQLITE_OPEN_CREATE ? PV_FS_CREATE : 0;
+    return fs->open(fs->ctx, v->config.dir, name, access | create, &f->fd);
 }
 
 static int x_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file, int flags,

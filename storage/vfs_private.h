@@ -14,8 +14,10 @@ struct pv_vfs_file {
     struct pv_vfs *vfs;
     pv_fd fd;
     enum pv_vfs_kind kind;
-    bool sync_dir; /* new: its first sync is the folder's, too */
-    bool is_temp;  /* removed on close */
+    /* The first sync is the folder's, too: a file that is there already may have been made by a
+     * process that died before it got so far. */
+    bool sync_dir;
+    bool is_temp; /* removed on close */
     uint64_t temp_no;
     int lock; /* SQLITE_LOCK_*; this and the next three are uv_vfs_lock.c's */
     bool shm_mapped;

@@ -1,3 +1,4 @@
+#include "storage/store_private.h"
 #include "tests/unit/storage_fixture.h"
 
 #include <fcntl.h>
@@ -348,6 +349,36 @@ Test(store, unheld_looks_at_a_thousand_rows_and_no_more)
     free(ops);
     pvt_vault_free(v);
 }
+
+/* ---- the writer waits ---- */
+
+static sqlite3 *rival;
+
+static int let_go(sqlite3_vfs *vfs, int us)
+{
+    (void)vfs;
+    cr_assert_eq(sqlite3_exec(rival, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    return us;
+}
+
+/* A reader takes the write lock for a moment when it finds the log's index half written. */
+Test(store, a_commit_waits_for_a_reader_that_has_the_write_lock)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    const char *name = pv_vfs_name(v->store->vfs);
+    sqlite3_vfs *vfs = sqlite3_vfs_find(name);
+    struct pvt_blob b = pvt_blob_make(1, 1000);
+    cr_assert_eq(sqlite3_open_v2("vault.db", &rival, SQLITE_OPEN_READWRITE, name), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(rival, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    vfs->xSleep = let_go;
+    cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+    cr_assert(pvt_has_blob(v, &b));
+    sqlite3_close(rival);
+    pvt_blob_free(&b);
+    pvt_vault_free(v);
+}
+
+/* ---- unknown files ---- */
 
 static void make_unknown(struct pvt_vault *v, unsigned no, struct pv_id *id)
 {
