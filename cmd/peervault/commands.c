@@ -75,7 +75,10 @@ const struct pv_command pv_commands[] = {
         .details =
             "Runs in the foreground and logs to stderr. SIGTERM and SIGINT end it: what was\n"
             "acknowledged is durable, the rest is rolled back. Without a vault one is made,\n"
-            "with the secrets of the environment, or fresh ones when there are no peers.",
+            "with the secrets of the environment, or fresh ones when there are no peers.\n"
+            "SIGHUP reads the settings again: log_level and further peers apply at once, what\n"
+            "waits for a restart is named in the log. Under a service manager (NOTIFY_SOCKET)\n"
+            "it says when it is ready.",
         .examples = "peervault daemon\n"
                     "peervault daemon --listen 0.0.0.0:3000 --peer 192.0.2.7:3000",
         .options = daemon_options,

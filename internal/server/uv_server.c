@@ -27,7 +27,7 @@ struct server {
     enum pv_err err;
     uv_loop_t loop;
     uv_async_t wake;
-    uv_signal_t sigterm, sigint;
+    uv_signal_t sigterm, sigint, sighup;
     uv_timer_t timer, watchdog, certify;
     uv_prepare_t prepare;
     bool stopping;
@@ -220,6 +220,20 @@ static void on_signal(uv_signal_t *h, int signum)
     stop(s);
 }
 
+static void on_hangup(uv_signal_t *h, int signum)
+{
+    struct server *s = h->data;
+    const char *const *peers = NULL;
+    (void)signum;
+    size_t count = s->stopping ? 0 : s->config->reload(s->config->arg, &peers);
+    for (size_t i = 0; i < count; i++) {
+        enum pv_err err = pv_tcp_add_peer(s->tcp, peers[i]);
+        if (err != PV_OK)
+            PV_LOG(s->config->env->log, PV_LOG_WARN, PV_SUB_MAIN, "peer not added", "address",
+                   peers[i], "cause", pv_err_text(err));
+    }
+}
+
 static void on_timer(uv_timer_t *h)
 {
     struct server *s = h->data;
@@ -267,7 +281,7 @@ static void close_handles(struct server *s)
     uv_handle_t *all[] = {(uv_handle_t *)&s->wake,    (uv_handle_t *)&s->sigterm,
                           (uv_handle_t *)&s->sigint,  (uv_handle_t *)&s->timer,
                           (uv_handle_t *)&s->prepare, (uv_handle_t *)&s->watchdog,
-                          (uv_handle_t *)&s->certify};
+                          (uv_handle_t *)&s->certify, (uv_handle_t *)&s->sighup};
     for (size_t i = 0; i < PV_COUNT(all); i++)
         uv_close(all[i], NULL);
 }
@@ -294,6 +308,8 @@ static void stop(struct server *s)
     if (s->stopping)
         return;
     s->stopping = true;
+    if (s->config->stopping != NULL)
+        s->config->stopping(s->config->arg);
     uv_timer_stop(&s->timer);
     uv_timer_start(&s->watchdog, on_watchdog, SHUTDOWN_MS_MAX, 0);
     pv_control_server_close(s->control, on_control_closed, s);
@@ -506,6 +522,8 @@ static void on_node_ready(void *arg, enum pv_err err)
     if (c->daemon) {
         pv_sweep_start(s->node);
         uv_timer_start(&s->certify, on_certify, CERTIFY_MS, CERTIFY_MS);
+        if (c->reload != NULL)
+            uv_signal_start(&s->sighup, on_hangup, SIGHUP);
     }
     if (c->ready != NULL)
         c->ready(c->arg, pv_tcp_listening(s->tcp));
@@ -518,12 +536,13 @@ static void init_loop(struct server *s)
     rc = rc != 0 ? rc : uv_async_init(&s->loop, &s->wake, on_wake);
     rc = rc != 0 ? rc : uv_signal_init(&s->loop, &s->sigterm);
     rc = rc != 0 ? rc : uv_signal_init(&s->loop, &s->sigint);
+    rc = rc != 0 ? rc : uv_signal_init(&s->loop, &s->sighup);
     PV_ASSERT(rc == 0);
     uv_timer_init(&s->loop, &s->timer);
     uv_timer_init(&s->loop, &s->watchdog);
     uv_timer_init(&s->loop, &s->certify);
     uv_prepare_init(&s->loop, &s->prepare);
-    s->wake.data = s->sigterm.data = s->sigint.data = s;
+    s->wake.data = s->sigterm.data = s->sigint.data = s->sighup.data = s;
     s->timer.data = s->watchdog.data = s->certify.data = s->prepare.data = s;
 }
 

@@ -30,6 +30,11 @@ struct pv_server_config {
 
     /* From the loop thread, once everything is up. listening: NULL when embedded. */
     void (*ready)(void *arg, const char *listening);
+    /* Likewise, when the end begins, and on SIGHUP (daemon, once ready): reload reads the settings
+     * again and returns how many *peers to keep a connection to besides those known. Either may be
+     * NULL. */
+    void (*stopping)(void *arg);
+    size_t (*reload)(void *arg, const char *const **peers);
     void *arg;
 };
 
