@@ -28,16 +28,17 @@ static void log_refusal(const struct pv_session *s, enum pv_refusal refusal)
     enum pv_log_level level = gone ? PV_LOG_DEBUG : PV_LOG_WARN;
     const char *direction = s->dialler ? "out" : "in";
     if (refusal != PV_REFUSED_CLOCK) {
-        PV_LOG(env->log, level, PV_SUB_SESSION, "handshake refused", "peer", s->address,
-               "direction", direction, "cause", s->cause);
+        PV_LOG_LIMITED(env->log, level, PV_SUB_SESSION, "handshake refused", "peer", s->address,
+                       "direction", direction, "cause", s->cause);
         return;
     }
     char ours[PV_UTC_LEN], theirs[PV_UTC_LEN];
     uint64_t now_ms = pv_env_wall_ms(env);
     pv_utc_format(ours, now_ms);
     pv_utc_format(theirs, now_ms + (uint64_t)pv_handshake_skew_ms(s->handshake));
-    PV_LOG(env->log, level, PV_SUB_SESSION, "handshake refused", "peer", s->address, "direction",
-           direction, "cause", s->cause, "our_clock", ours, "their_clock", theirs);
+    PV_LOG_LIMITED(env->log, level, PV_SUB_SESSION, "handshake refused", "peer", s->address,
+                   "direction", direction, "cause", s->cause, "our_clock", ours, "their_clock",
+                   theirs);
 }
 
 void pv_session_end(struct pv_session *s, enum pv_err err, enum pv_refusal refusal,
@@ -53,8 +54,8 @@ void pv_session_end(struct pv_session *s, enum pv_err err, enum pv_refusal refus
     if (refusal != PV_REFUSED_NOT)
         log_refusal(s, refusal);
     else
-        PV_LOG(s->ctx->handshake.env->log, err == PV_E_PROTOCOL ? PV_LOG_WARN : PV_LOG_INFO,
-               PV_SUB_SESSION, "disconnected", "peer", s->address, "cause", s->cause);
+        PV_LOG_LIMITED(s->ctx->handshake.env->log, err == PV_E_PROTOCOL ? PV_LOG_WARN : PV_LOG_INFO,
+                       PV_SUB_SESSION, "disconnected", "peer", s->address, "cause", s->cause);
     s->down.type = PV_SESSION_DOWN;
     s->down.err = err;
     s->down.refusal = refusal;

@@ -87,9 +87,9 @@ static void on_hello(struct pv_session *s, struct pv_rd *r)
     s->was_up = true;
     s->waiting = (struct pv_session_effect){.type = PV_SESSION_UP};
     s->has_waiting = true;
-    PV_LOG(s->ctx->handshake.env->log, PV_LOG_INFO, PV_SUB_SESSION, "connected", "peer", s->address,
-           "direction", s->dialler ? "out" : "in", "node", pv_log_id(peer->node_id.b), "keyed",
-           s->peer.keyed ? "yes" : "no");
+    PV_LOG_LIMITED(s->ctx->handshake.env->log, PV_LOG_INFO, PV_SUB_SESSION, "connected", "peer",
+                   s->address, "direction", s->dialler ? "out" : "in", "node",
+                   pv_log_id(peer->node_id.b), "keyed", s->peer.keyed ? "yes" : "no");
 }
 
 /* ---- messages ---- */

@@ -27,6 +27,8 @@ struct pv_log {
     int fd;
     bool json;
     atomic_int levels[PV_SUB_COUNT];
+    atomic_uint_fast64_t paid_ms[PV_SUB_COUNT]; /* limited lines use up the time until then */
+    atomic_uint_fast64_t left_out[PV_SUB_COUNT];
 };
 
 static const char *const level_names[PV_LOG_LEVEL_COUNT] = {"error", "warn", "info", "debug"};
@@ -56,8 +58,11 @@ enum pv_err pv_log_new(struct pv_log **out, pv_log_sink sink, void *ctx, bool js
     log->ctx = ctx;
     log->fd = -1;
     log->json = json;
-    for (size_t i = 0; i < PV_SUB_COUNT; i++)
+    for (size_t i = 0; i < PV_SUB_COUNT; i++) {
         atomic_init(&log->levels[i], PV_LOG_INFO);
+        atomic_init(&log->paid_ms[i], 0);
+        atomic_init(&log->left_out[i], 0);
+    }
     *out = log;
     return PV_OK;
 }
@@ -194,21 +199,25 @@ static void put_pair(struct pv_wr *w, const char *key, const char *value, bool j
     put_value(w, value != NULL ? value : "-", json);
 }
 
-static void put_time(struct pv_wr *w, const struct pv_log *log)
+static uint64_t now_ms(const struct pv_log *log)
 {
     struct timespec now;
+    if (log->wall_ms != NULL)
+        return log->wall_ms(log->clock_ctx);
+    int result = clock_gettime(CLOCK_REALTIME, &now);
+    PV_ASSERT(result == 0);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void put_time(struct pv_wr *w, const struct pv_log *log)
+{
+    uint64_t ms = now_ms(log);
+    time_t seconds = (time_t)(ms / 1000);
     struct tm tm = {0};
     char text[64];
-    if (log->wall_ms != NULL) {
-        uint64_t ms = log->wall_ms(log->clock_ctx);
-        now = (struct timespec){(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
-    } else {
-        int result = clock_gettime(CLOCK_REALTIME, &now);
-        PV_ASSERT(result == 0);
-    }
-    gmtime_r(&now.tv_sec, &tm);
+    gmtime_r(&seconds, &tm);
     size_t len = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text + len, sizeof text - len, ".%03dZ", (int)(now.tv_nsec / 1000000));
+    snprintf(text + len, sizeof text - len, ".%03dZ", (int)(ms % 1000));
     put_text(w, text);
 }
 
@@ -254,6 +263,28 @@ void pv_log_write(struct pv_log *log, enum pv_log_level level, enum pv_log_sub s
     put_text(&w, log->json ? "}\n" : "\n");
     PV_ASSERT(!w.bad);
     log->sink(log->ctx, line, pv_wr_len(&w));
+}
+
+/* Each line takes a second of time that was not used, of which PV_LOG_BURST can be saved up. */
+bool pv_log_admit(struct pv_log *log, enum pv_log_level level, enum pv_log_sub sub)
+{
+    const uint64_t cost_ms = 1000, saved_ms_max = cost_ms * PV_LOG_BURST;
+    uint64_t now = now_ms(log);
+    uint_fast64_t before = atomic_load(&log->paid_ms[sub]), after;
+    do {
+        uint64_t from = before;
+        if (from > now + saved_ms_max || now > from + saved_ms_max) /* or the clock was set */
+            from = now > saved_ms_max ? now - saved_ms_max : 0;
+        if (from + cost_ms > now) {
+            atomic_fetch_add(&log->left_out[sub], 1);
+            return false;
+        }
+        after = from + cost_ms;
+    } while (!atomic_compare_exchange_weak(&log->paid_ms[sub], &before, after));
+    uint64_t left_out = atomic_exchange(&log->left_out[sub], 0);
+    if (left_out > 0)
+        PV_LOG(log, level, sub, "lines like the next were left out", "count", pv_log_u64(left_out));
+    return true;
 }
 
 static char *text_slot(size_t *cap)

@@ -63,6 +63,17 @@ void pv_log_write(struct pv_log *log, enum pv_log_level level, enum pv_log_sub s
 #define PV_LOG(log, level, sub, ...)                                                            \
     (pv_log_enabled(log, level, sub) ? pv_log_write(log, level, sub, __VA_ARGS__, (char *)NULL) \
                                      : (void)0)
+/*
+ * For what a stranger or a bad peer can cause as often as he likes, so that he cannot fill the
+ * disk: PV_LOG_BURST lines of a subsystem at once, one a second in the long run. The line after a
+ * gap is preceded by one that says how many were left out.
+ */
+enum { PV_LOG_BURST = 50 };
+#define PV_LOG_LIMITED(log, level, sub, ...)                          \
+    (pv_log_enabled(log, level, sub) && pv_log_admit(log, level, sub) \
+         ? pv_log_write(log, level, sub, __VA_ARGS__, (char *)NULL)   \
+         : (void)0)
+bool pv_log_admit(struct pv_log *log, enum pv_log_level level, enum pv_log_sub sub);
 
 /* Decimal text of v in one of 8 thread-local slots: good for the arguments of one call. */
 const char *pv_log_u64(uint64_t v);

@@ -147,8 +147,8 @@ void pv_wanted_blame(struct pv_wanted *w, struct pv_fetch_peer *fp)
 {
     struct pv_node *n = w->fetches->node;
     char hex[PV_ID_HEX_LEN + 1];
-    PV_LOG(n->config.env->log, PV_LOG_WARN, PV_SUB_NODE, "a peer sent a bad blob", "peer",
-           fp->peer->address, "blob", pv_log_id(w->id.b));
+    PV_LOG_LIMITED(n->config.env->log, PV_LOG_WARN, PV_SUB_NODE, "a peer sent a bad blob", "peer",
+                   fp->peer->address, "blob", pv_log_id(w->id.b));
     w->holders[fp->slot].holding = PV_HOLD_BAD;
     pv_id_hex(hex, &w->id);
     struct pv_wr wr = pv_wr_of(n->scratch, PV_FRAME_PLAIN_MAX);
@@ -262,8 +262,9 @@ static void decide(struct pv_wanted *w, uint64_t now)
             return;
         }
         w->holders[w->stream->owner->slot].tries++;
-        PV_LOG(fs->node->config.env->log, PV_LOG_INFO, PV_SUB_NODE, "a peer stopped sending",
-               "peer", w->stream->owner->peer->address, "blob", pv_log_id(w->id.b));
+        PV_LOG_LIMITED(fs->node->config.env->log, PV_LOG_INFO, PV_SUB_NODE,
+                       "a peer stopped sending", "peer", w->stream->owner->peer->address, "blob",
+                       pv_log_id(w->id.b));
         pv_stream_cancel(w->stream);
         w->since_ms = now;
     }

@@ -246,8 +246,9 @@ void pv_peer_send(struct pv_peer *p, const struct pv_wr *w)
     enum pv_err err = io->send(io->ctx, p->link, w->start, pv_wr_len(w));
     if (err == PV_OK)
         return;
-    PV_LOG(p->node->config.env->log, PV_LOG_INFO, PV_SUB_NODE, "cannot send to peer", "node",
-           pv_log_id(p->node_id.b), "message", pv_msg_name(w->start[0]), "cause", pv_err_text(err));
+    PV_LOG_LIMITED(p->node->config.env->log, PV_LOG_INFO, PV_SUB_NODE, "cannot send to peer",
+                   "node", pv_log_id(p->node_id.b), "message", pv_msg_name(w->start[0]), "cause",
+                   pv_err_text(err));
     pv_peer_drop(p, PV_BYE_LIMIT);
 }
 
@@ -265,8 +266,8 @@ void pv_peer_misbehaved(struct pv_peer *p, const char *what)
 {
     if (p->dropped)
         return;
-    PV_LOG(p->node->config.env->log, PV_LOG_WARN, PV_SUB_NODE, "peer broke the protocol", "node",
-           pv_log_id(p->node_id.b), "peer", p->address, "what", what);
+    PV_LOG_LIMITED(p->node->config.env->log, PV_LOG_WARN, PV_SUB_NODE, "peer broke the protocol",
+                   "node", pv_log_id(p->node_id.b), "peer", p->address, "what", what);
     pv_peer_drop(p, PV_BYE_PROTOCOL);
 }
 

@@ -103,8 +103,8 @@ static void say_bad(struct pv_push_peer *pp, const struct pv_id *id)
 {
     char hex[PV_ID_HEX_LEN + 1];
     pv_id_hex(hex, id);
-    PV_LOG(pp->push->node->config.env->log, PV_LOG_WARN, PV_SUB_NODE, "a peer sent a bad blob",
-           "peer", pp->peer->address, "blob", pv_log_id(id->b));
+    PV_LOG_LIMITED(pp->push->node->config.env->log, PV_LOG_WARN, PV_SUB_NODE,
+                   "a peer sent a bad blob", "peer", pp->peer->address, "blob", pv_log_id(id->b));
     struct pv_wr w = pv_wr_of(pp->push->node->scratch, PV_FRAME_PLAIN_MAX);
     pv_msg_put_error(&w, PV_ERROR_BAD_BLOB, hex);
     pv_peer_send(pp->peer, &w);
@@ -260,8 +260,9 @@ static void cancel(struct pv_incoming *in)
 {
     struct pv_offer_in *o = in->from;
     struct pv_push_peer *pp = o->owner;
-    PV_LOG(pp->push->node->config.env->log, PV_LOG_INFO, PV_SUB_NODE, "a peer stopped sending",
-           "peer", pp->peer->address, "blob", pv_log_id(in->id.b));
+    PV_LOG_LIMITED(pp->push->node->config.env->log, PV_LOG_INFO, PV_SUB_NODE,
+                   "a peer stopped sending", "peer", pp->peer->address, "blob",
+                   pv_log_id(in->id.b));
     struct pv_wr w = pv_wr_of(pp->push->node->scratch, PV_FRAME_PLAIN_MAX);
     pv_msg_put_cancel(&w, o->stream);
     pv_peer_send(pp->peer, &w);

@@ -73,8 +73,8 @@ static void read_run(struct pv_job *job, const struct pv_job_context *ctx)
 
 static void fail(struct pv_peer *p, enum pv_err err)
 {
-    PV_LOG(p->node->config.env->log, PV_LOG_ERROR, PV_SUB_NODE, "cannot admit peer", "node",
-           pv_log_id(p->node_id.b), "cause", pv_err_text(err));
+    PV_LOG_LIMITED(p->node->config.env->log, PV_LOG_ERROR, PV_SUB_NODE, "cannot admit peer", "node",
+                   pv_log_id(p->node_id.b), "cause", pv_err_text(err));
     pv_peer_drop(p, PV_BYE_LIMIT);
 }
 
@@ -84,8 +84,8 @@ static void admit(struct pv_peer *p)
         pv_peer_drop(p, PV_BYE_MEMBERSHIP);
         return;
     }
-    PV_LOG(p->node->config.env->log, PV_LOG_INFO, PV_SUB_NODE, "peer is a member", "node",
-           pv_log_id(p->node_id.b), "peer", p->address);
+    PV_LOG_LIMITED(p->node->config.env->log, PV_LOG_INFO, PV_SUB_NODE, "peer is a member", "node",
+                   pv_log_id(p->node_id.b), "peer", p->address);
     pv_node_peer_admitted(p);
 }
 
@@ -151,9 +151,9 @@ static void read_done(struct pv_job *job)
         return;
     }
     if (rc->replaced)
-        PV_LOG(n->config.env->log, PV_LOG_WARN, PV_SUB_NODE,
-               "peer has another store than before: offering it everything again", "node",
-               pv_log_id(p->node_id.b));
+        PV_LOG_LIMITED(n->config.env->log, PV_LOG_WARN, PV_SUB_NODE,
+                       "peer has another store than before: offering it everything again", "node",
+                       pv_log_id(p->node_id.b));
     add_ops(rc);
     if (job->commit.count == 0) {
         admit(p);
@@ -179,8 +179,8 @@ static uint8_t refusal(const struct pv_peer *p, const struct pv_member *m)
 
 static void refuse(struct pv_peer *p, uint8_t goodbye)
 {
-    PV_LOG(p->node->config.env->log, PV_LOG_WARN, PV_SUB_NODE, "peer refused", "node",
-           pv_log_id(p->node_id.b), "peer", p->address, "cause", pv_goodbye_text(goodbye));
+    PV_LOG_LIMITED(p->node->config.env->log, PV_LOG_WARN, PV_SUB_NODE, "peer refused", "node",
+                   pv_log_id(p->node_id.b), "peer", p->address, "cause", pv_goodbye_text(goodbye));
     pv_peer_drop(p, goodbye);
 }
 

@@ -129,8 +129,8 @@ static enum pv_err look_inside(struct pv_batch *b, struct item *it,
             rec->type == PV_RECORD_FILE ? index_file(it, plain, keys) : index_name(it, plain, keys);
     if (!good) {
         it->verdict = SKIPPED;
-        PV_LOG(ctx->env->log, PV_LOG_WARN, PV_SUB_SYNC, "malformed record", "record",
-               pv_log_id(rec->hash.b));
+        PV_LOG_LIMITED(ctx->env->log, PV_LOG_WARN, PV_SUB_SYNC, "malformed record", "record",
+                       pv_log_id(rec->hash.b));
     }
     return PV_OK;
 }

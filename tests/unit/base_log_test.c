@@ -227,3 +227,40 @@ Test(log, out_of_memory_is_reported)
     cr_assert_eq(pv_log_new_fd(&log, 1, false), PV_E_NOMEM);
     cr_assert_null(log);
 }
+
+static size_t limited(struct pvt_log *l, size_t count, const char *peer)
+{
+    size_t before = l->lines;
+    for (size_t i = 0; i < count; i++)
+        PV_LOG_LIMITED(l->log, PV_LOG_WARN, PV_SUB_SESSION, "refused", "peer", peer);
+    return l->lines - before;
+}
+
+Test(log, what_strangers_cause_is_limited)
+{
+    static struct pvt_log l;
+    uint64_t clock = day;
+    pvt_log_init(&l, false);
+    pv_log_set_clock(l.log, fixed_clock, &clock);
+    cr_expect_eq(limited(&l, 100000, "x"), PV_LOG_BURST);
+    clock += 999;
+    cr_expect_eq(limited(&l, 1, "x"), 0);
+    clock += 1;
+    pvt_log_clear(&l);
+    cr_expect_eq(limited(&l, 10, "y"), 2, "one, and how many were left out before it");
+    cr_expect(pvt_log_has(&l, "\"lines like the next were left out\" count=99951\n"));
+    cr_expect(pvt_log_has(&l, "refused peer=y\n"));
+    size_t before = l.lines;
+    PV_LOG(l.log, PV_LOG_WARN, PV_SUB_SESSION, "other lines pass");
+    PV_LOG_LIMITED(l.log, PV_LOG_WARN, PV_SUB_NODE, "so do other subsystems");
+    cr_expect_eq(l.lines - before, 2);
+    clock += 10000;
+    cr_expect_eq(limited(&l, 1000, "x"), 11);
+    clock += 86400000;
+    cr_expect_eq(limited(&l, 1000, "x"), PV_LOG_BURST + 1);
+    clock -= 365 * UINT64_C(86400000); /* set back by a year */
+    cr_expect_eq(limited(&l, 1000, "x"), PV_LOG_BURST + 1);
+    PV_LOG_LIMITED(l.log, PV_LOG_DEBUG, PV_SUB_SESSION, "quiet levels cost nothing");
+    PV_LOG_LIMITED((struct pv_log *)NULL, PV_LOG_ERROR, PV_SUB_SESSION, "nothing");
+    pvt_log_release(&l);
+}
