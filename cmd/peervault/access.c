@@ -6,8 +6,10 @@
 #include "cmd/peervault/output.h"
 #include "internal/base/mem.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 _Static_assert((int)PV_SETUP_TEXT_MAX == (int)PV_CONFIG_WHY_MAX, "one buffer serves both");
 
@@ -52,6 +54,8 @@ enum pv_exit pv_settings_secrets(struct pv_config_secrets *out, const struct pv_
     struct pv_config_source source = {from_environment, NULL, pv_fs_real(), PV_FD_NONE};
     memset(out, 0, sizeof *out);
     enum pv_err err = pv_config_secrets_load(out, &source, warn, &notes, why);
+    if (err == PV_E_NOT_FOUND) /* the setting is wrong: 3 is for vaults and files in them */
+        err = PV_E_INVALID;
     return err == PV_OK ? PV_EXIT_OK : pv_out_fail(pv_exit_of(err), "%s", why);
 }
 
@@ -166,6 +170,10 @@ enum pv_exit pv_access_lock(struct pv_access *a, const struct pv_cli *cli, uint6
         return pv_out_fail(PV_EXIT_UNAVAILABLE,
                            "the vault %s is in use by process %ld: wait for it, or stop it",
                            cli->vault, pid);
+    if (err == PV_E_IO && access(cli->vault, W_OK) != 0 && errno == EROFS)
+        return pv_out_fail(PV_EXIT_FAILED,
+                           "the vault %s is on a read-only file system: mount it read-write",
+                           cli->vault);
     if (err != PV_OK)
         return pv_out_fail(pv_exit_of(err), "cannot lock the vault %s: %s", cli->vault,
                            pv_err_text(err));
