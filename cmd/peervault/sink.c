@@ -68,8 +68,11 @@ static enum pv_exit open_file(struct pv_sink *s, const char *path, const struct 
         return s->fd < 0 ? fail(s, "cannot be written") : PV_EXIT_OK;
     }
     /* Through a symbolic link: its target is replaced, the link stays. */
-    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && realpath(path, resolved) != NULL)
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) {
+        if (realpath(path, resolved) == NULL)
+            return fail(s, "is a symbolic link that leads nowhere");
         path = resolved;
+    }
     s->target = pv_strdup(path);
     return s->target == NULL ? pv_out_no_memory() : open_temporary(s, cli);
 }
