@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum { BAR_WIDTH = 20, FIRST_MS = 500, EACH_MS = 100 };
@@ -56,6 +57,23 @@ void pv_progress_text(char out[static PV_PROGRESS_TEXT_MAX], const char *verb, u
              drawing, (unsigned)((double)done / (double)total * 100), rate, left);
 }
 
+void pv_progress_fit(char text[static PV_PROGRESS_TEXT_MAX], size_t columns)
+{
+    char *from = strchr(text, '['), *to = strchr(text, ']');
+    if (columns == 0 || strlen(text) < columns)
+        return;
+    if (from != NULL && to != NULL)
+        memmove(from, to + 3, strlen(to + 3) + 1); /* with the two spaces behind it */
+    if (strlen(text) >= columns) /* the last column stays free: some terminals wrap at it */
+        text[columns - 1] = '\0';
+}
+
+static size_t terminal_columns(void)
+{
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
 void pv_progress_add(struct pv_progress *p, uint64_t bytes)
 {
     char text[PV_PROGRESS_TEXT_MAX];
@@ -68,6 +86,7 @@ void pv_progress_add(struct pv_progress *p, uint64_t bytes)
     p->drawn_ms = now;
     p->drawn = true;
     pv_progress_text(text, p->verb, p->done, p->total, now - p->start_ms);
+    pv_progress_fit(text, terminal_columns()); /* a line that wraps cannot be wiped */
     (void)dprintf(STDERR_FILENO, "\r\033[K%s", text);
 }
 

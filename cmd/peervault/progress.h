@@ -28,5 +28,7 @@ void pv_progress_clear(struct pv_progress *p); /* wipes the line, before somethi
 /* The line's text: what is drawn, without the clock and the terminal. */
 void pv_progress_text(char out[static PV_PROGRESS_TEXT_MAX], const char *verb, uint64_t done,
                       uint64_t total, uint64_t elapsed_ms);
+/* Makes it fit into one line of a terminal: without the bar, then cut. 0 columns: unknown. */
+void pv_progress_fit(char text[static PV_PROGRESS_TEXT_MAX], size_t columns);
 
 #endif

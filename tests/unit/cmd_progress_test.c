@@ -2,6 +2,7 @@
 #include "cmd/peervault/progress.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 TestSuite(progress, .timeout = 10);
@@ -34,6 +35,28 @@ Test(progress, copes_with_the_extremes)
     cr_assert(strlen(out) < PV_PROGRESS_TEXT_MAX - 1);
     pv_progress_text(out, "fetching", 1, UINT64_MAX, UINT64_MAX / 2);
     cr_assert(strlen(out) < PV_PROGRESS_TEXT_MAX - 1);
+}
+
+static void check_fit(const char *text, size_t columns, const char *fitted)
+{
+    char out[PV_PROGRESS_TEXT_MAX];
+    snprintf(out, sizeof out, "%s", text);
+    pv_progress_fit(out, columns);
+    cr_assert_str_eq(out, fitted);
+}
+
+Test(progress, fits_into_one_line)
+{
+    const char *all = "storing  1.0 MiB / 4.0 MiB  [=====>    ]  25 %  5.0 MiB/s  6.0s left";
+    const char *no_bar = "storing  1.0 MiB / 4.0 MiB  25 %  5.0 MiB/s  6.0s left";
+    check_fit(all, 0, all);
+    check_fit(all, strlen(all) + 1, all);
+    check_fit(all, strlen(all), no_bar);
+    check_fit(all, strlen(no_bar) + 1, no_bar);
+    check_fit(all, strlen(no_bar), "storing  1.0 MiB / 4.0 MiB  25 %  5.0 MiB/s  6.0s lef");
+    check_fit(all, 8, "storing");
+    check_fit(all, 1, "");
+    check_fit("storing  2.0 KiB  2.0 KiB/s", 20, "storing  2.0 KiB  2");
 }
 
 Test(progress, is_silent_where_nobody_looks)
