@@ -176,13 +176,51 @@ $(B)/tests/bench_micro: $(call obj,tests/bench/micro.c) $(call libs_from,storage
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
-install: all
-	install -D -m 0755 bin/peervault $(DESTDIR)$(PREFIX)/bin/peervault
+# ---- documents and packages ----------------------------------------------------------------------
+# Written by a program from the tables that bin/peervault itself runs on.
+DOCS := $(B)/docs
+$(B)/gendocs: $(call obj,$(wildcard cmd/gendocs/*.c) $(filter-out %/main.c,$(SRC_cmd))) \
+    $(call libs_from,$(LAYERS))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+GENERATED := peervault.1=man1 peervault.conf.5=conf5 peervault.bash=bash _peervault=zsh \
+             peervault.fish=fish
+.PHONY: docs uninstall
+docs: $(B)/gendocs
+	@mkdir -p $(DOCS)
+	$(Q)set -e; for d in $(GENERATED); do $< $${d#*=} >$(DOCS)/$${d%=*}; done
+
+DATADIR    ?= $(PREFIX)/share
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+ZSHDIR     ?= $(DATADIR)/zsh/site-functions
+INSTALLED   = $(PREFIX)/bin/peervault $(DATADIR)/man/man1/peervault.1 \
+              $(DATADIR)/man/man5/peervault.conf.5 $(DATADIR)/man/man8/peervault-daemon.8 \
+              $(DATADIR)/bash-completion/completions/peervault $(ZSHDIR)/_peervault \
+              $(DATADIR)/fish/vendor_completions.d/peervault.fish $(UNITDIR)/peervault.service \
+              $(PREFIX)/lib/sysusers.d/peervault.conf $(DATADIR)/doc/peervault/LICENSE
+put = install -D -m 0644 $(1) "$(DESTDIR)$(2)"
+
+install: all docs
+	install -D -m 0755 bin/peervault "$(DESTDIR)$(PREFIX)/bin/peervault"
+	$(call put,$(DOCS)/peervault.1,$(DATADIR)/man/man1/peervault.1)
+	$(call put,$(DOCS)/peervault.conf.5,$(DATADIR)/man/man5/peervault.conf.5)
+	$(call put,packaging/man/peervault-daemon.8,$(DATADIR)/man/man8/peervault-daemon.8)
+	$(call put,$(DOCS)/peervault.bash,$(DATADIR)/bash-completion/completions/peervault)
+	$(call put,$(DOCS)/_peervault,$(ZSHDIR)/_peervault)
+	$(call put,$(DOCS)/peervault.fish,$(DATADIR)/fish/vendor_completions.d/peervault.fish)
+	$(call put,packaging/peervault.service,$(UNITDIR)/peervault.service)
+	sed -i 's|/usr/bin/peervault|$(PREFIX)/bin/peervault|' "$(DESTDIR)$(UNITDIR)/peervault.service"
+	$(call put,packaging/peervault.sysusers,$(PREFIX)/lib/sysusers.d/peervault.conf)
+	$(call put,LICENSE,$(DATADIR)/doc/peervault/LICENSE)
+
+uninstall: # vaults stay
+	rm -f $(foreach f,$(INSTALLED),"$(DESTDIR)$(f)")
 
 clean:
 	rm -rf build bin
 
 help:
-	@echo 'all deps demo test unit unit-<layer> integration asan tsan coverage bench install clean'
+	@echo 'all deps demo test unit unit-<layer> integration asan tsan coverage bench install uninstall docs clean'
 	@echo 'lint = check-layers check-headers check-format check-budgets check-gates'
 	@echo 'VARIANT=release|asan|tsan|coverage; V=1 shows commands; CI=1 makes warnings errors'

@@ -1,6 +1,9 @@
 """What a distribution and a service manager see of PeerVault."""
+import glob
+import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -56,7 +59,7 @@ def test_service_handshake(scene):
         start_as_the_unit_does(node, manager)
         node.process.send_signal(signal.SIGTERM)
         assert manager.receive()["STOPPING"] == "1"
-        node.stop()
+        assert node.process.wait(timeout=60) == 0, node.log()
 
 
 def test_service_manager_that_is_gone(scene):
@@ -96,3 +99,153 @@ def test_reload(scene):
     assert "settings not reloaded" in log, log
     assert "peervault.conf, line 2: unknown key listen_adress" in log, log
     assert node.status()["in_sync"] == 1
+
+
+# ---- what `make install` leaves ----
+
+INSTALLED = """bin/peervault
+lib/systemd/system/peervault.service
+lib/sysusers.d/peervault.conf
+share/bash-completion/completions/peervault
+share/doc/peervault/LICENSE
+share/fish/vendor_completions.d/peervault.fish
+share/man/man1/peervault.1
+share/man/man5/peervault.conf.5
+share/man/man8/peervault-daemon.8
+share/zsh/site-functions/_peervault""".split()
+
+
+def make(*args):
+    """In the tree itself: whatever is built already is not built again."""
+    env = {k: v for k, v in os.environ.items() if k not in ("VARIANT", "MAKEFLAGS", "MAKELEVEL")}
+    result = subprocess.run(["make", "--no-print-directory", *args], cwd=ROOT, env=env, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert result.returncode == 0, result.stdout
+
+
+def files_below(folder):
+    return sorted(os.path.relpath(os.path.join(path, name), folder)
+                  for path, _, names in os.walk(folder) for name in names)
+
+
+def installed(scene, prefix="/usr/local"):
+    if scene.variant != "release":
+        raise Skip("make install takes the release build, tested there")
+    make("install", f"DESTDIR={scene.path('root')}", f"PREFIX={prefix}")
+    return scene.path("root") + prefix
+
+
+def commands(scene):
+    lines = scene.run("help", "--json").text.splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def read(path):
+    with open(path, encoding="utf-8") as f:
+        return f.read()
+
+
+def checked(*command, **kw):
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kw)
+    assert result.returncode == 0 and not result.stderr, f"{command}: {result}"
+    return result.stdout
+
+
+def test_make_install_and_uninstall(scene):
+    prefix = installed(scene, "/opt/pv")
+    assert files_below(prefix) == INSTALLED
+    assert files_below(scene.path("root")) == [f"opt/pv/{f}" for f in INSTALLED]
+    for name in INSTALLED:
+        mode = os.stat(os.path.join(prefix, name)).st_mode & 0o777
+        assert mode == (0o755 if name == "bin/peervault" else 0o644), (name, oct(mode))
+    out = checked(f"{prefix}/bin/peervault", "version")
+    assert out == scene.run("version").text
+    assert "ExecStart=/opt/pv/bin/peervault daemon" in read(
+        f"{prefix}/lib/systemd/system/peervault.service")
+    make("uninstall", f"DESTDIR={scene.path('root')}", "PREFIX=/opt/pv")
+    assert files_below(scene.path("root")) == []
+
+
+def test_manual_pages(scene):
+    prefix = installed(scene)
+    if not shutil.which("man"):
+        raise Skip("man is not installed")
+    pages = {}
+    for path in glob.glob(f"{prefix}/share/man/man?/*"):
+        env = dict(scene.environment(), MANWIDTH="100", MANROFFOPT="")
+        pages[os.path.basename(path)] = checked("man", "--warnings", "-E", "UTF-8", "-l", path,
+                                                env=env)
+        if shutil.which("mandoc"):
+            checked("mandoc", "-Tlint", "-Wwarning", path)
+    assert len(pages) == 3, pages.keys()
+    one = re.sub(r"[\u2010\u2212]", "-", pages["peervault.1"])
+    for command in commands(scene):
+        assert re.search(rf"^ +peervault \[options\] {command['name']}\b", one, re.M), command
+        for option in command["options"]:
+            assert f"--{option['name']}" in one, option
+    five = pages["peervault.conf.5"]
+    for line in scene.run("config", "show", "--json").text.splitlines():
+        key = json.loads(line)["key"]
+        assert re.search(rf"^ +{key}\b", five, re.M) or key in SECRETS, key
+
+
+SECRETS = ("auth_token", "cluster_key")
+
+
+# ---- completions ----
+
+COMPLETE = r"""
+source "$1"
+shift
+COMP_WORDS=("$@")
+COMP_CWORD=$(($# - 1))
+_peervault
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+
+
+def test_completion_of_bash(scene):
+    script = f"{installed(scene)}/share/bash-completion/completions/peervault"
+    folder = scene.path("cwd")
+    for name in ("photo.jpg", "two words.txt"):
+        scene.file(os.path.join(folder, name), content=b"x")
+    os.mkdir(os.path.join(folder, "sub"))
+
+    def complete(*words):
+        out = checked("bash", "-uc", COMPLETE, "bash", script, "peervault", *words, cwd=folder,
+                      env=scene.environment())
+        return sorted(out.split("\n")[:-1]) if out != "\n" else []
+
+    everything = commands(scene)
+    firsts = sorted({c["name"].split()[0] for c in everything})
+    assert complete("") == firsts
+    assert complete("--vault", "x", "-q", "") == firsts and complete("--vault", "=", "x", "") == firsts
+    assert complete("sta") == ["stat", "status"]
+    assert complete("key", "") == ["export", "import"] and complete("help", "") == firsts
+    for command in everything:
+        expected = {f"--{option['name']}" for option in command["options"]} | {"--vault", "--json"}
+        assert expected <= set(complete(*command["name"].split(), "--")), command
+    assert complete("store", "") == ["photo.jpg", "sub", "two words.txt"]
+    assert complete("--vault", "") == ["sub"] and complete("--vault", "=") == ["sub"]
+    assert complete("daemon", "--role", "") == ["blind", "keyed"]
+    assert complete("daemon", "--listen", "127.0.0.1", ":", "3000", "--rep") == ["--replicas"]
+    assert complete("daemon", "--listen", "") == [] and complete("ls", "") == []
+    assert complete("get", "x", "-o", "ph") == ["photo.jpg"]
+
+
+def test_completions_of_zsh_and_fish(scene):
+    prefix = installed(scene)
+    zsh = f"{prefix}/share/zsh/site-functions/_peervault"
+    fish = f"{prefix}/share/fish/vendor_completions.d/peervault.fish"
+    for command in commands(scene):
+        words = command["name"].split()
+        assert f"'{words[-1]}:" in read(zsh) and f"    '{command['name']}')" in read(zsh), command
+        assert f" -a {words[-1]} -d " in read(fish), command
+        for option in command["options"]:
+            assert f"--{option['name']}" in read(zsh) and f" -l {option['name']} " in read(fish)
+    for shell, script in (("zsh", zsh), ("fish", fish)):
+        if not shutil.which(shell):
+            raise Skip(f"{shell} is not installed: its completion was not run")
+        checked(shell, "-n", script)
+    ask = f"source {fish}; complete -C 'peervault key ' | string split -f1 \\t | sort"
+    assert checked("fish", "-c", ask, env=scene.environment()) == "export\nimport\n"
