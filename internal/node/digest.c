@@ -84,6 +84,14 @@ static void submit_root(struct pv_peer *p)
     pv_node_submit(p->node, &r->job);
 }
 
+static void arm_retry(struct pv_peer *p)
+{
+    struct pv_digest *d = digest_of(p);
+    if (d->retry_at_ms != UINT64_MAX || d->retries == PV_DIGEST_RETRIES_MAX)
+        return;
+    d->retry_at_ms = pv_node_now(p->node) + ((uint64_t)PV_SYNC_SETTLE_MS << d->retries++);
+}
+
 static void send_root(struct pv_peer *p, const uint8_t root[static PV_HASH_LEN])
 {
     struct pv_wr w = pv_wr_of(p->node->scratch, PV_FRAME_PLAIN_MAX);
@@ -128,6 +136,7 @@ static void roots_equal(struct pv_peer *p)
         d->answers_left = PV_DIGEST_WINDOW;
     end_round(d);
     pv_digest_gained(p);
+    d->retry_at_ms = UINT64_MAX;
     d->hourly_at_ms = pv_node_now(p->node) + PV_SYNC_INTERVAL_MS;
 }
 
@@ -136,6 +145,7 @@ static void roots_differ(struct pv_peer *p, const struct root_job *r, bool answe
 {
     struct pv_digest *d = digest_of(p);
     d->agrees = false;
+    arm_retry(p);
     if (answered && pv_id_cmp(&p->node->config.identity->node_id, &p->node_id) > 0) {
         pv_digest_settle(p); /* unless their buckets come, as they should */
         return;
@@ -176,6 +186,8 @@ static void root_done(struct pv_job *job)
         d->root_sent = true;
         d->root_sent_ms = pv_node_now(job->node);
         send_root(p, r->root);
+        if (!p->dropped)
+            arm_retry(p);
     }
     pv_free(r);
 }
@@ -419,13 +431,15 @@ void pv_digest_settle(struct pv_peer *p)
 
 void pv_digest_gained(struct pv_peer *p)
 {
-    digest_of(p)->rounds = digest_of(p)->buckets_sent = 0;
+    struct pv_digest *d = digest_of(p);
+    d->rounds = d->buckets_sent = d->retries = 0;
 }
 
 uint64_t pv_digest_deadline_ms(const struct pv_peer *p)
 {
     const struct pv_digest *d = &p->sync->digest;
-    return d->compare_at_ms < d->hourly_at_ms ? d->compare_at_ms : d->hourly_at_ms;
+    uint64_t at = d->compare_at_ms < d->hourly_at_ms ? d->compare_at_ms : d->hourly_at_ms;
+    return d->retry_at_ms < at ? d->retry_at_ms : at;
 }
 
 void pv_digest_tick(struct pv_peer *p)
@@ -433,8 +447,9 @@ void pv_digest_tick(struct pv_peer *p)
     struct pv_digest *d = digest_of(p);
     uint64_t now = pv_node_now(p->node);
     bool hourly = now >= d->hourly_at_ms;
-    if (!hourly && now < d->compare_at_ms)
+    if (!hourly && now < d->compare_at_ms && now < d->retry_at_ms)
         return;
+    d->retry_at_ms = UINT64_MAX;
     if (hourly) {
         d->hourly_at_ms = now + PV_SYNC_INTERVAL_MS;
         pv_digest_gained(p);
@@ -454,6 +469,7 @@ void pv_digest_attach(struct pv_peer *p)
     struct pv_digest *d = digest_of(p);
     pv_list_init(&d->diffs);
     d->hourly_at_ms = pv_node_now(p->node) + PV_SYNC_INTERVAL_MS;
+    d->retry_at_ms = UINT64_MAX;
     compare(p);
 }
 

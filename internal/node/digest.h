@@ -14,6 +14,9 @@
  * may span messages, which are consecutive. A list that comes while ours of the same bucket is not
  * answered is the answer to it (so when two lists cross, both are done); any other is answered, but
  * no more of them than the BUCKETS we sent allow. A list is not sent again before it was answered.
+ * Who has said ROOT or BUCKETS and does not agree a little later says ROOT again, at growing
+ * intervals: two ROOTs that come close together are judged as one, and the other side may take them
+ * for its answer.
  * Rounds that follow one another without gain are limited, and so are BUCKETS an hour: a peer that
  * never agrees costs little. Reading is never paused for want of room to send: two nodes doing that
  * would wait for each other.
@@ -29,6 +32,7 @@ enum {
     PV_DIGEST_ROUNDS_MAX = 8,
     PV_DIGEST_ROUND_MS = 250,    /* between a round and the next, doubled each time */
     PV_DIGEST_BUCKETS_MAX = 32,  /* times an hour that ours are sent, without gain */
+    PV_DIGEST_RETRIES_MAX = 6,   /* after 2, 4, 8 ... 64 s */
     PV_DIGEST_ANSWER_MS = 30000, /* what has not been answered by then will not be */
 };
 
@@ -46,7 +50,8 @@ enum pv_list_role {                   /* of a list that came */
 struct pv_digest {
     bool agrees;
     uint64_t compare_at_ms, hourly_at_ms; /* mono */
-    unsigned rounds, buckets_sent;        /* without gain */
+    uint64_t retry_at_ms;                 /* not agreed by then: the other side thinks that we do */
+    unsigned rounds, buckets_sent, retries; /* without gain */
 
     bool root_running, send_root, have_theirs;
     bool root_sent; /* and not answered yet */

@@ -165,6 +165,24 @@ Test(digest, false_roots_are_answered_a_few_times_only)
     pvt_nodes_release(&net);
 }
 
+/* A root that looks like the answer to another leaves one side in doubt: it asks again, soon. */
+Test(digest, doubt_ends_without_waiting_for_the_hour)
+{
+    uint8_t root[PV_HASH_LEN] = {1};
+    two_connected();
+    for (unsigned i = 0; i < 2 * PV_DIGEST_BUCKETS_MAX; i++) {
+        inject_root(root);
+        pvt_settle(&net);
+    }
+    cr_assert_not(pvt_all_agree(&net));
+    pvt_advance(&net, 180000);
+    cr_assert(pvt_all_agree(&net));
+    uint64_t before = net.messages;
+    pvt_advance(&net, PV_SYNC_INTERVAL_MS / 2);
+    cr_assert_leq(net.messages - before, 4, "no more than a word of those who agree");
+    pvt_nodes_release(&net);
+}
+
 Test(digest, false_buckets_cost_no_more_than_their_lists)
 {
     static struct pv_bucket buckets[PV_MSG_BUCKETS_MAX];
