@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 
+SUPPRESSIONS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tsan.supp")
 DEADLINE_S = 120  # for anything that should take a second or a few: generous, for slow machines
 
 
@@ -94,7 +95,7 @@ class Scene:
         env = {"PATH": os.environ["PATH"], "HOME": self.dir, "LC_ALL": "C.UTF-8",
                "ASAN_OPTIONS": f"log_path={self.reports}/asan:detect_leaks=1:exitcode=99",
                "UBSAN_OPTIONS": f"log_path={self.reports}/ubsan:print_stacktrace=1",
-               "TSAN_OPTIONS": f"log_path={self.reports}/tsan"}
+               "TSAN_OPTIONS": f"log_path={self.reports}/tsan:suppressions={SUPPRESSIONS}"}
         env.update({k: v for k, v in more.items() if v is not None})
         return env
 
