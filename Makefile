@@ -67,7 +67,7 @@ all: bin/peervault
 
 bin/peervault: build/release/peervault
 	@mkdir -p $(@D)
-	$(Q)cp $< $@
+	$(Q)cp -f $< $@
 
 ifneq ($(VARIANT),release)
 .PHONY: build/release/peervault
@@ -186,7 +186,7 @@ $(B)/gendocs: $(call obj,$(wildcard cmd/gendocs/*.c) $(filter-out %/main.c,$(SRC
 
 GENERATED := peervault.1=man1 peervault.conf.5=conf5 peervault.bash=bash _peervault=zsh \
              peervault.fish=fish
-.PHONY: docs uninstall
+.PHONY: docs deb uninstall
 docs: $(B)/gendocs
 	@mkdir -p $(DOCS)
 	$(Q)set -e; for d in $(GENERATED); do $< $${d#*=} >$(DOCS)/$${d%=*}; done
@@ -217,10 +217,13 @@ install: all docs
 uninstall: # vaults stay
 	rm -f $(foreach f,$(INSTALLED),"$(DESTDIR)$(f)")
 
+deb: all docs
+	packaging/deb/build $(VERSION) build/deb
+
 clean:
 	rm -rf build bin
 
 help:
-	@echo 'all deps demo test unit unit-<layer> integration asan tsan coverage bench install uninstall docs clean'
+	@echo 'all deps demo test unit unit-<layer> integration asan tsan coverage bench install uninstall deb docs clean'
 	@echo 'lint = check-layers check-headers check-format check-budgets check-gates'
 	@echo 'VARIANT=release|asan|tsan|coverage; V=1 shows commands; CI=1 makes warnings errors'

@@ -249,3 +249,69 @@ def test_completions_of_zsh_and_fish(scene):
         checked(shell, "-n", script)
     ask = f"source {fish}; complete -C 'peervault key ' | string split -f1 \\t | sort"
     assert checked("fish", "-c", ask, env=scene.environment()) == "export\nimport\n"
+
+
+# ---- the Debian package ----
+
+PACKAGED = """etc/default/peervault
+lib/systemd/system/peervault.service
+usr/bin/peervault
+usr/lib/sysusers.d/peervault.conf
+usr/share/bash-completion/completions/peervault
+usr/share/doc/peervault/changelog.gz
+usr/share/doc/peervault/copyright
+usr/share/fish/vendor_completions.d/peervault.fish
+usr/share/man/man1/peervault.1.gz
+usr/share/man/man5/peervault.conf.5.gz
+usr/share/man/man8/peervault-daemon.8.gz
+usr/share/zsh/vendor-completions/_peervault""".split()
+
+
+def test_debian_package(scene):
+    if scene.variant != "release":
+        raise Skip("make deb takes the release build, tested there")
+    if not shutil.which("dpkg-shlibdeps"):
+        raise Skip("dpkg-dev is not installed")
+    make("deb")
+    package, = glob.glob(os.path.join(ROOT, "build", "deb", "*.deb"))
+    version = scene.run("version").text.split()[1]
+    assert checked("dpkg-deb", "-f", package, "Package", "Version") == \
+        f"Package: peervault\nVersion: {version}\n"
+    depends = checked("dpkg-deb", "-f", package, "Depends")
+    assert "libuv1" in depends and "libssl3" in depends and "adduser" in depends, depends
+    for line in checked("dpkg-deb", "-c", package).splitlines():
+        assert line.split()[1] == "root/root", line
+
+    root = scene.path("deb")
+    checked("dpkg-deb", "-R", package, root)
+    control = os.path.join(root, "DEBIAN")
+    assert sorted(os.listdir(control)) == ["conffiles", "control", "md5sums", "postinst", "postrm",
+                                           "prerm"]
+    assert read(f"{control}/conffiles") == "/etc/default/peervault\n"
+    checked("md5sum", "--quiet", "-c", "DEBIAN/md5sums", cwd=root)
+    assert checked(f"{root}/usr/bin/peervault", "version").split()[1] == version
+    assert read(f"{root}/lib/systemd/system/peervault.service") == \
+        read(os.path.join(ROOT, "packaging", "peervault.service"))
+    shutil.rmtree(control)
+    assert files_below(root) == PACKAGED
+    if shutil.which("lintian"):
+        checked("lintian", "--allow-root", "--fail-on", "error,warning", package)
+
+
+def test_purge_keeps_a_vault(scene):
+    """The scripts name the folder they spare; here they run with another one in its place."""
+    node = scene.node("a").start()
+    key, = node.store(scene.file("kept", content=b"kept"))
+    node.stop()
+    script = read(os.path.join(ROOT, "packaging", "deb", "postrm"))
+    script = script.replace("/var/lib/peervault", node.vault)
+    script = script.replace("/etc/systemd/system", scene.path("nowhere"))
+    script = script.replace("/run/systemd/system", scene.path("nowhere"))
+    for action in ("remove", "purge", "upgrade", "abort-install"):
+        out = checked("sh", "-c", script, "postrm", action)
+        assert (f"the vault {node.vault} stays" in out) == (action == "purge"), out
+    assert node.run("get", key).out == b"kept"
+    empty = scene.path("empty")
+    os.mkdir(empty)
+    assert checked("sh", "-c", script.replace(node.vault, empty), "postrm", "purge") == ""
+    assert not os.path.exists(empty)
