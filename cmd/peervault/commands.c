@@ -3,7 +3,7 @@
 #include <string.h>
 
 const struct pv_option pv_global_options[] = {
-    {"vault", 0, false, "DIR", "the vault; else PEERVAULT_VAULT, else ~/.local/share/peervault"},
+    {"vault", 0, false, "DIR", "where the vault is, see below"},
     {"json", 0, false, NULL, "one JSON object a result on stdout"},
     {"quiet", 'q', false, NULL, "nothing on stderr but errors"},
     {"verbose", 'v', false, NULL, "say more on stderr"},
@@ -87,12 +87,12 @@ const struct pv_command pv_commands[] = {
     {
         .name = "store",
         .arguments = "FILE... | -",
-        .help = "store files, or standard input; prints their SHA-256 as sha256sum does",
+        .help = "store files or standard input, print their SHA-256",
         .details =
-            "A line is printed as soon as its file is durable here, in the order given. A file\n"
-            "is bound to the last component of its path; - is bound to nothing without --name.\n"
-            "Then up to 5 s without progress are waited for a second copy on another node.\n"
-            "Without a daemon the vault is served by the command itself.",
+            "Lines are those of sha256sum, each printed as soon as its file is durable here,\n"
+            "in the order given. A file gets the last component of its path as its name, -\n"
+            "gets none without --name. Then up to 5 s without progress are waited for a\n"
+            "second copy on another node. Without a daemon the command serves the vault.",
         .json = "for each file {\"path\", \"key\", \"size\", \"new_bytes\", \"name\", \"copies\", "
                 "\"want\"}\n"
                 "or {\"path\", \"exit\", \"error\"}; \"path_hex\" and \"name_hex\" if not UTF-8",
@@ -126,9 +126,8 @@ const struct pv_command pv_commands[] = {
         .arguments = "[PREFIX]",
         .help = "list names, and files without a name",
         .details = "Columns: key, size in bytes, date, name. Sorted by name, but not with --json.",
-        .json = "for each {\"key\", \"size\", \"mtime_ms\", \"name\", \"private\"}; \"name_hex\" "
-                "if not "
-                "UTF-8,\nneither where the file has no name",
+        .json = "for each {\"key\", \"size\", \"mtime_ms\", \"name\", \"private\"};\n"
+                "\"name_hex\" if not UTF-8, neither where the file has no name",
         .examples = "peervault ls\n"
                     "peervault ls photos/",
         .words_max = 1,
@@ -138,8 +137,8 @@ const struct pv_command pv_commands[] = {
         .name = "stat",
         .arguments = "KEY|NAME",
         .help = "what is known of a file: size, names, blobs, copies",
-        .json = "{\"key\", \"size\", \"mtime_ms\", \"names\", \"inline\", \"private\", \"blobs\", "
-                "\"stored_bytes\",\n\"copies\", \"want\", \"missing_blobs\", \"author\"}",
+        .json = "{\"key\", \"size\", \"mtime_ms\", \"names\", \"inline\", \"private\", \"blobs\",\n"
+                "\"stored_bytes\", \"copies\", \"want\", \"missing_blobs\", \"author\"}",
         .examples = "peervault stat report.pdf",
         .words_min = 1,
         .words_max = 1,
@@ -149,8 +148,9 @@ const struct pv_command pv_commands[] = {
         .name = "rm",
         .arguments = "KEY|NAME...",
         .help = "remove files or names, on all nodes",
-        .details = "A key: the file and every name of it. A name: the name, and the file if that\n"
-                   "was its last one. The bytes go some days later.",
+        .details =
+            "A key: the file and every name of it. A name: the name, and the file if that\n"
+            "was its last one. The bytes stay on disk: this version does not collect them.",
         .json = "for each {\"key\", \"files\", \"names\"}: how many were removed",
         .examples = "peervault rm old.tar",
         .words_min = 1,
@@ -204,9 +204,10 @@ const struct pv_command pv_commands[] = {
     {
         .name = "key export",
         .arguments = "",
-        .help = "print the secrets, as environment lines for another node",
+        .help = "print the secrets as environment lines",
         .details =
-            "Whoever has the cluster key can read everything, whoever has the token can join.",
+            "For another node, or on paper: whoever has the cluster key can read everything,\n"
+            "whoever has the token can join.",
         .json = "{\"cluster_key\", \"auth_token\"}; no cluster key on a blind node",
         .examples = "peervault key export | ssh other peervault key import -",
         .run = pv_cmd_key_export,
@@ -243,13 +244,13 @@ const struct pv_command pv_commands[] = {
     {
         .name = "config check",
         .arguments = "",
-        .help = "check settings and secrets; exits 2 with the first fault",
+        .help = "check settings and secrets; exits 2 at a fault",
         .run = pv_cmd_config_check,
     },
     {
         .name = "demo",
         .arguments = "",
-        .help = "run a cluster on this machine, store, fetch, kill a node, compare",
+        .help = "run a cluster here, lose a node, compare every byte",
         .details = "Real daemons on 127.0.0.1 with vaults in a temporary folder that is removed.\n"
                    "Exits 0 only if every byte that came back was right.",
         .json = "for each node {\"node\", \"role\", \"blobs\", \"bytes\", \"ms\"}",

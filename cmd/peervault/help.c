@@ -7,14 +7,17 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_WIDTH = 30, OPTION_WIDTH = 24 };
+enum { NAME_WIDTH = 22, OPTION_WIDTH = 24 };
 
 static const char contract[] =
-    "Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 corrupt data detected, 5 unavailable\n"
-    "(peers, copies, lock), 6 denied, 7 storage full, 70 internal error. For several files: the\n"
-    "single cause, else 1.\n"
+    "The vault: --vault, else PEERVAULT_VAULT, else XDG_DATA_HOME/peervault, else\n"
+    "~/.local/share/peervault.\n"
     "\n"
-    "Environment: PEERVAULT_VAULT; PEERVAULT_CLUSTER_KEY and PEERVAULT_AUTH_TOKEN, or\n"
+    "Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 corrupt data detected,\n"
+    "5 unavailable (peers, copies, lock), 6 denied, 7 storage full, 70 internal error.\n"
+    "For several files: the single cause, else 1.\n"
+    "\n"
+    "Environment: PEERVAULT_CLUSTER_KEY and PEERVAULT_AUTH_TOKEN, or\n"
     "PEERVAULT_CLUSTER_KEY_FILE and PEERVAULT_AUTH_TOKEN_FILE; PEERVAULT_LISTEN,\n"
     "PEERVAULT_PEERS and every other setting that `peervault config show` lists.\n";
 

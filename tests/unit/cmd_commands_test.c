@@ -28,6 +28,29 @@ Test(commands, every_entry_is_whole)
     }
 }
 
+static void check_width(const char *what, const char *lines, size_t max)
+{
+    for (size_t len; lines != NULL && *lines != '\0'; lines += len + (lines[len] == '\n' ? 1 : 0)) {
+        len = strcspn(lines, "\n");
+        cr_assert_leq(len, max, "%s: %.*s", what, (int)len, lines);
+    }
+}
+
+Test(commands, fit_a_terminal_of_80_columns)
+{
+    for (const struct pv_command *c = pv_commands; c->name != NULL; c++) {
+        cr_assert_leq(strlen(c->name) + strlen(c->arguments), 21, "%s", c->name);
+        check_width(c->name, c->help, 80 - 26); /* behind the name in the list of all */
+        check_width(c->name, c->details, 80);
+        check_width(c->name, c->json, 80 - 2);
+        check_width(c->name, c->examples, 80 - 2);
+        for (const struct pv_option *o = c->options; o != NULL && o->name != NULL; o++)
+            check_width(o->name, o->help, 80 - 28);
+    }
+    for (const struct pv_option *o = pv_global_options; o->name != NULL; o++)
+        check_width(o->name, o->help, 80 - 28);
+}
+
 static const char *found(const char *first, const char *second, size_t count, size_t *used)
 {
     const char *words[] = {first, second};
