@@ -384,7 +384,7 @@ static enum pv_err listen_err(int status)
     if (status == UV_ENOMEM)
         return PV_E_NOMEM;
     if (status == UV_EADDRNOTAVAIL || (status <= UV_EAI_ADDRFAMILY && status >= UV_EAI_PROTOCOL))
-        return PV_E_INVALID; /* no address of this machine */
+        return PV_E_UNAVAILABLE; /* no address of this machine, or not yet: networks come late */
     return PV_E_IO;
 }
 
@@ -405,8 +405,7 @@ enum pv_err pv_tcp_listen(struct pv_tcp *t, const char *address)
     }
     t->listens = true;
     pv_sockaddr_format(t->listen_text, &t->listen_address);
-    PV_LOG(t->env->log, PV_LOG_INFO, PV_SUB_TCP, "listening", "address", t->listen_text);
-    return PV_OK;
+    return PV_OK; /* the daemon says it, when it is ready for what comes */
 }
 
 const char *pv_tcp_listening(const struct pv_tcp *t)

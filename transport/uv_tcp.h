@@ -40,7 +40,8 @@ void pv_tcp_free(struct pv_tcp *t); /* after closed */
 
 /* "127.0.0.1:3000", "[::1]:3000", "host:port". PV_E_INVALID: not of that form (text says why). */
 PV_MUST enum pv_err pv_tcp_address_check(const char *address);
-/* Port 0 picks a free one; pv_tcp_listening tells it. PV_E_BUSY: address in use; PV_E_AUTH. */
+/* Port 0 picks a free one; pv_tcp_listening tells it. PV_E_BUSY: address in use; PV_E_AUTH;
+ * PV_E_UNAVAILABLE: no address of this machine now. */
 PV_MUST enum pv_err pv_tcp_listen(struct pv_tcp *t, const char *address);
 const char *pv_tcp_listening(const struct pv_tcp *t); /* "addr:port", NULL when not listening */
 

@@ -73,3 +73,14 @@ def test_read_only_file_system(scene):
         result = node.run(*command, code=1)
         assert b"read-only file system" in result.err, result
     node.run("id")
+
+
+def test_daemon_says_once_that_it_listens(scene):
+    node = scene.node("a").start()
+    lines = [line for line in node.log().splitlines() if "listening" in line]
+    assert len(lines) == 1, lines
+    for part in (f"address={node.address}", f"vault={node.vault}", "node=", "version="):
+        assert part in lines[0], lines
+    # Networks come late: an address that is not there yet is no mistake of who wrote it.
+    result = scene.node("b").run("daemon", "--listen", "192.0.2.1:0", code=5)
+    assert b"192.0.2.1:0" in result.err

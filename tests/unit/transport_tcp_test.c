@@ -397,7 +397,7 @@ Test(tcp, addresses)
     cr_assert_eq(pv_tcp_listen(b.t, busy), PV_E_BUSY);
     cr_assert_null(pv_tcp_listening(b.t));
     cr_assert_eq(pv_tcp_listen(b.t, "nonsense"), PV_E_INVALID);
-    cr_assert_eq(pv_tcp_listen(b.t, "192.0.2.1:0"), PV_E_INVALID, "not an address of ours");
+    cr_assert_eq(pv_tcp_listen(b.t, "192.0.2.1:0"), PV_E_UNAVAILABLE, "not an address of ours");
     cr_assert_eq(pv_tcp_listen(b.t, "127.0.0.1:0"), PV_OK, "and it may be tried again");
     cr_assert_eq(pv_tcp_address_check("127.0.0.1:3000"), PV_OK);
     cr_assert_eq(pv_tcp_address_check("127.0.0.1"), PV_E_INVALID);
