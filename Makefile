@@ -63,6 +63,7 @@ BIN := $(B)/peervault
 
 .PHONY: all help deps demo test unit integration asan tsan lint check-layers check-headers \
         check-gates check-format check-budgets coverage bench install clean
+.PHONY: docker-secrets docker-demo docker-test
 all: bin/peervault
 
 bin/peervault: build/release/peervault
@@ -168,6 +169,16 @@ demo: deps
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)bin/peervault demo
 
+# What compose.yaml needs before its first start.
+docker-secrets:
+	$(Q)packaging/docker/secrets
+
+docker-demo:
+	$(Q)tests/docker/demo
+
+docker-test:
+	$(Q)tests/docker/run
+
 bench: all
 	$(Q)tests/bench/run bin/peervault
 
@@ -225,5 +236,6 @@ clean:
 
 help:
 	@echo 'all deps demo test unit unit-<layer> integration asan tsan coverage bench install uninstall deb docs clean'
+	@echo 'docker-demo docker-test docker-secrets'
 	@echo 'lint = check-layers check-headers check-format check-budgets check-gates'
 	@echo 'VARIANT=release|asan|tsan|coverage; V=1 shows commands; CI=1 makes warnings errors'
