@@ -252,7 +252,6 @@ static void batch_over(struct pv_peer *p, struct pv_batch *b)
     say_stored(p, b);
     batch_free(b);
     pv_sync_job_ended(p);
-    submit_open(p);
     pv_digest_pump(p);
 }
 
@@ -334,7 +333,6 @@ static void verify_done(struct pv_job *job)
                pv_err_text(job->err));
         batch_free(b);
         pv_sync_job_ended(p);
-        submit_open(p);
     } else {
         pv_list_push_back(&n->sync->verified, &b->list);
         drain(n);
@@ -354,6 +352,7 @@ void pv_sync_job_ended(struct pv_peer *p)
     PV_ASSERT(p->sync->jobs > 0);
     if (p->sync->jobs-- == PV_SYNC_JOBS_MAX)
         pv_peer_pause(p, false);
+    submit_open(p); /* what came meanwhile: nothing else may come that would take it along */
 }
 
 static void submit_open(struct pv_peer *p)

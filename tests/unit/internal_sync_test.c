@@ -322,6 +322,28 @@ Test(sync, old_tombstones_are_refused)
     pvt_nodes_release(&net);
 }
 
+/* Their buckets are still being compared when it comes, and nothing comes after it. */
+Test(sync, record_behind_buckets_is_taken)
+{
+    static const struct pv_bucket none[1];
+    char text[16];
+    two_connected();
+    for (net.seed = 1; net.seed < 20; net.seed++) {
+        struct pvt_record rec;
+        (void)snprintf(text, sizeof text, "%u", (unsigned)net.seed);
+        pvt_seal_file(&rec, node(0), text, pvt_hlc(node(0)));
+        for (unsigned i = 0; i < 2; i++) {
+            struct pv_wr w = pv_wr_of(message, sizeof message);
+            pv_msg_put_digest_buckets(&w, (uint16_t)i, none, 1);
+            pvt_inject(&net, 0, 1, message, pv_wr_len(&w));
+        }
+        inject_record(0, 1, rec.env, rec.len);
+        pvt_settle(&net);
+        cr_assert(pvt_has_record(node(1), &rec), "seed %s", text);
+    }
+    pvt_nodes_release(&net);
+}
+
 Test(sync, unknown_author_is_skipped_without_a_strike)
 {
     struct pvt_record rec;
