@@ -6,7 +6,7 @@
  *
  * New peers are judged in recognise.c.
  */
-#include "internal/node/node_private.h"
+#include "internal/node/digest.h"
 
 #include <string.h>
 
@@ -398,6 +398,8 @@ void pv_members_peer_down(struct pv_peer *p)
 
 struct lost {
     struct pv_job job;
+    pv_link link;
+    struct pv_id node_id;
     struct pv_commit_op op;
     struct pv_id ids[];
 };
@@ -405,8 +407,13 @@ struct lost {
 static void lost_done(struct pv_job *job)
 {
     struct lost *l = PV_CONTAINER_OF(job, struct lost, job);
+    struct pv_peer *p = pv_node_peer(job->node, l->link);
     if (job->commit.err == PV_OK && !job->node->closing)
-        pv_push_kick(job->node);
+        pv_push_again(job->node, &l->node_id);
+    if (p != NULL && p->sync != NULL) {
+        pv_sync_job_ended(p);
+        pv_digest_pump(p);
+    }
     pv_free(l);
 }
 
@@ -418,6 +425,8 @@ void pv_members_on_lost(struct pv_peer *p, const struct pv_id *ids, size_t count
         return;
     }
     memcpy(l->ids, ids, count * sizeof *ids);
+    l->link = p->link;
+    l->node_id = p->node_id;
     l->op.type = PV_COMMIT_HELD;
     l->op.u.held.node_id = p->node_id;
     l->op.u.held.ids = l->ids;
@@ -425,5 +434,6 @@ void pv_members_on_lost(struct pv_peer *p, const struct pv_id *ids, size_t count
     l->job.done = lost_done;
     l->job.commit.ops = &l->op;
     l->job.commit.count = 1;
+    pv_sync_job_began(p); /* a peer that says it for ever waits for our disk */
     pv_node_submit(p->node, &l->job);
 }

@@ -281,6 +281,28 @@ Test(members, held_bits_go_when_the_peer_says_lost)
     while (blob_of(0, &e).held != 0 && pvt_step(&net)) {
     }
     cr_assert_eq(blob_of(0, &e).held, 0);
+    pvt_advance(&net, 1000);
+    cr_expect_neq(blob_of(0, &e).held, 0, "offered again at once, and answered");
+    pvt_nodes_release(&net);
+}
+
+Test(members, lost_again_and_again_waits_for_the_disk)
+{
+    struct pv_entry e;
+    uint8_t buf[256];
+    give_blob_to_peer(&e);
+    pvt_connect_all(&net);
+    pvt_settle(&net);
+    struct pv_wr w = pv_wr_of(buf, sizeof buf);
+    pv_msg_put_ids(&w, PV_MSG_LOST, 0, &e.id, 1);
+    for (unsigned i = 0; i < 1000; i++)
+        pvt_inject(&net, 1, 0, buf, pv_wr_len(&w));
+    uint64_t most = 0;
+    while (pvt_step(&net))
+        most = core(0)->jobs_running > most ? core(0)->jobs_running : most;
+    cr_expect_leq(most, PV_SYNC_JOBS_MAX + 8);
+    pvt_advance(&net, 1000);
+    cr_expect_neq(blob_of(0, &e).held, 0);
     pvt_nodes_release(&net);
 }
 
