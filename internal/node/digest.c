@@ -205,7 +205,6 @@ static void compare(struct pv_peer *p)
 struct buckets_job {
     struct pv_job job;
     pv_link link;
-    struct pv_store_bucket ours[PV_STORE_BUCKETS];
     unsigned first, count;
     struct pv_bucket theirs[]; /* afterwards: count is 1 where they differ */
 };
@@ -213,28 +212,43 @@ struct buckets_job {
 static void buckets_run(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct buckets_job *b = PV_CONTAINER_OF(job, struct buckets_job, job);
-    pv_store_digest(ctx->store, b->ours);
+    /* Here and not in the job: a read may bring a thousand small messages at once. */
+    struct pv_store_bucket *all = pv_calloc(PV_STORE_BUCKETS, sizeof *all);
+    if (all == NULL) {
+        job->err = PV_E_NOMEM;
+        return;
+    }
+    pv_store_digest(ctx->store, all);
     for (unsigned i = 0; i < b->count; i++) {
-        const struct pv_store_bucket *ours = &b->ours[b->first + i];
+        const struct pv_store_bucket *ours = &all[b->first + i];
         struct pv_bucket *theirs = &b->theirs[i];
         theirs->count =
             ours->count != theirs->count || memcmp(ours->sum, theirs->sum, sizeof ours->sum) != 0;
     }
+    pv_free(all);
+}
+
+static void take_buckets(struct pv_peer *p, const struct buckets_job *b)
+{
+    struct pv_digest *d = digest_of(p);
+    d->in_round = true;
+    d->active_ms = pv_node_now(p->node);
+    if (d->compare_at_ms == UINT64_MAX)
+        d->compare_at_ms = d->active_ms + PV_DIGEST_ANSWER_MS;
+    for (unsigned i = 0; i < b->count; i++)
+        if (b->theirs[i].count != 0 && !pv_bucket_set_has(&d->listed, b->first + i))
+            pv_bucket_set_add(&d->to_list, b->first + i);
 }
 
 static void buckets_done(struct pv_job *job)
 {
     struct buckets_job *b = PV_CONTAINER_OF(job, struct buckets_job, job);
     struct pv_peer *p = pv_node_peer(job->node, b->link);
-    struct pv_digest *d = p != NULL ? digest_of(p) : NULL;
-    if (d != NULL) {
-        d->in_round = true;
-        d->active_ms = pv_node_now(job->node);
-        if (d->compare_at_ms == UINT64_MAX)
-            d->compare_at_ms = d->active_ms + PV_DIGEST_ANSWER_MS;
-        for (unsigned i = 0; i < b->count; i++)
-            if (b->theirs[i].count != 0 && !pv_bucket_set_has(&d->listed, b->first + i))
-                pv_bucket_set_add(&d->to_list, b->first + i);
+    if (p != NULL && digest_of(p) != NULL) {
+        if (job->err == PV_OK)
+            take_buckets(p, b);
+        else
+            give_up(p, job->err);
         pv_sync_job_ended(p);
         pv_digest_pump(p);
     }

@@ -234,6 +234,19 @@ class Peer:
             return self.next()
         return plain[0], plain[1:]
 
+    def send_all(self, data):
+        """Sends much, and throws away what comes meanwhile, so that the two do not wait for each
+        other. Until it has all been taken."""
+        self.socket.setblocking(False)
+        while data:
+            readable, writable, _ = select.select([self.socket], [self.socket], [], 60)
+            assert readable or writable, "the daemon takes nothing"
+            if readable and not self.socket.recv(1 << 16):
+                raise AssertionError("closed")
+            if writable:
+                data = data[self.socket.send(data[:1 << 18]):]
+        self.socket.setblocking(True)
+
     def expect(self, kind):
         """The body of the next message of this type; others are passed over."""
         while (got := self.next()) is not None:

@@ -2,9 +2,10 @@
 import os
 import re
 import socket
+import struct
 
-from harness import wait_in_sync, wait_until
-from peer import Peer, KEYED, BLIND
+from harness import Skip, wait_in_sync, wait_until
+from peer import Peer, BLIND, DIGEST, KEYED, LOST
 
 
 def descriptors(node):
@@ -59,3 +60,26 @@ def test_garbage_leaves_nothing_behind(scene):
     wait_until(lambda: descriptors(a) <= fds, "descriptors to be closed")
     if not scene.sanitized:
         assert memory_kib(a) < memory + 4096
+
+
+def admitted(scene, node):
+    """A keyed member that lies; it has been admitted when it hears our digest."""
+    peer = Peer(node, cluster_key=scene.cluster_key)
+    peer.expect(DIGEST)
+    return peer
+
+
+def test_floods_of_small_messages_cost_no_memory(scene):
+    if scene.sanitized:
+        raise Skip("memory of a sanitized program says nothing")
+    a = scene.node("a").start()
+    peer = admitted(scene, a)
+    before = a.rss_peak_kib()
+    buckets = b"".join(peer.sealed(1, bytes([DIGEST, 2]) + struct.pack(">HHI", i, 1, 7) + bytes(16))
+                       for i in range(1200))
+    lost = b"".join(peer.sealed(1, bytes([LOST]) + struct.pack(">IH", 0, 1024) +
+                                os.urandom(1024 * 32)) for i in range(600))
+    peer.send_all(buckets + lost)
+    assert a.status()["healthy"] is True
+    assert a.rss_peak_kib() < before + (16 << 10), (before, a.rss_peak_kib())
+    peer.close()
