@@ -248,6 +248,30 @@ const struct pv_command pv_commands[] = {
         .run = pv_cmd_config_check,
     },
     {
+        .name = "install-service",
+        .arguments = "",
+        .help = "start a daemon on this vault at login",
+        .details =
+            "Writes a systemd unit of yours, ~/.config/systemd/user/peervault.service, enables\n"
+            "and starts it; the daemon's settings are those of the vault's peervault.conf.\n"
+            "Where no manager of your units is reachable, says what to call. Called again, it\n"
+            "brings the unit up to date. For the whole machine there is the unit of the\n"
+            "installation instead: `systemctl enable --now peervault`.",
+        .json = "{\"unit\", \"state\"}: state is running or written",
+        .examples = "peervault install-service\n"
+                    "peervault --vault ~/cluster install-service",
+        .run = pv_cmd_install_service,
+    },
+    {
+        .name = "uninstall-service",
+        .arguments = "",
+        .help = "stop that daemon, and start it no more",
+        .details = "Disables, stops and removes the unit. The vault stays as it is.",
+        .json = "{\"unit\", \"state\"}: state is absent",
+        .examples = "peervault uninstall-service",
+        .run = pv_cmd_uninstall_service,
+    },
+    {
         .name = "demo",
         .arguments = "",
         .help = "run a cluster here, lose a node, compare every byte",

@@ -49,6 +49,8 @@ enum pv_exit pv_cmd_key_import(const struct pv_cli *cli, const struct pv_args *a
 enum pv_exit pv_cmd_token_new(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_config_show(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_config_check(const struct pv_cli *cli, const struct pv_args *args);
+enum pv_exit pv_cmd_install_service(const struct pv_cli *cli, const struct pv_args *args);
+enum pv_exit pv_cmd_uninstall_service(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_demo(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_version(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_help(const struct pv_cli *cli, const struct pv_args *args);

@@ -3,6 +3,7 @@ import glob
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -99,6 +100,104 @@ def test_reload(scene):
     assert "settings not reloaded" in log, log
     assert "peervault.conf, line 2: unknown key listen_adress" in log, log
     assert node.status()["in_sync"] == 1
+
+
+# ---- the unit of a user ----
+
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >>"$HOME/calls"
+[ ! -e "$HOME/unreachable" ] || { echo 'Failed to connect to bus' >&2; exit 1; }
+"""
+
+
+def user_of_services(scene):
+    """An environment with a systemctl that writes down what it is asked."""
+    home, tools = scene.path("home"), scene.path("tools")
+    os.mkdir(home)
+    path = scene.file(os.path.join(tools, "systemctl"), content=SYSTEMCTL.encode())
+    os.chmod(path, 0o755)
+    return dict(scene.environment(), HOME=home, PATH=f"{tools}:{os.environ['PATH']}")
+
+
+def calls(env):
+    """Those since the last time that one asked."""
+    path = os.path.join(env["HOME"], "calls")
+    if not os.path.exists(path):
+        return []
+    lines = read(path).splitlines()
+    os.remove(path)
+    return lines
+
+
+def test_service_of_a_user(scene):
+    env = user_of_services(scene)
+    vault = scene.path('v with "quotes", $HOME, 100% and \\')
+    unit_path = os.path.join(env["HOME"], ".config/systemd/user/peervault.service")
+    conf = scene.file(os.path.join(vault, "peervault.conf"), content=b"mem_limit = 256MiB\n")
+    result = scene.run("--vault", vault, "install-service", env=env)
+    assert f"unit   {unit_path}\nstate  running\n" == result.text, result
+    assert calls(env) == ["--user daemon-reload", "--user enable --quiet peervault.service",
+                          "--user restart peervault.service"]
+    text = read(unit_path)
+    assert "MemoryMax=384M\n" in text, text
+    assert '--vault" "' in text and '\\"quotes\\", $$HOME, 100%% and \\\\" daemon\n' in text, text
+    if shutil.which("systemd-analyze"):
+        result = subprocess.run(["systemd-analyze", "--user", "--man=no", "verify", unit_path],
+                                capture_output=True, text=True,
+                                env=dict(env, XDG_RUNTIME_DIR=scene.dir))
+        assert "peervault" not in result.stdout + result.stderr, result
+
+    # Again, with other settings; then where no manager is reachable.
+    os.remove(conf)
+    open(os.path.join(env["HOME"], "unreachable"), "w").close()
+    result = scene.run("--vault", vault, "install-service", "--json", env=env)
+    assert result.json == {"unit": unit_path, "state": "written"}, result
+    assert b"systemctl --user enable --now peervault" in result.err, result
+    assert "MemoryMax=192M\n" in read(unit_path) and calls(env) == ["--user daemon-reload"]
+    os.remove(os.path.join(env["HOME"], "unreachable"))
+
+    wanted = os.path.join(os.path.dirname(unit_path), "default.target.wants/peervault.service")
+    os.mkdir(os.path.dirname(wanted))
+    os.symlink(unit_path, wanted)
+    result = scene.run("--vault", vault, "uninstall-service", env=env)
+    assert result.text.endswith("state  absent\n") and b"stays as it is" in result.err, result
+    assert calls(env) == ["--user daemon-reload", "--user disable --now peervault.service",
+                          "--user daemon-reload"]
+    assert not os.path.exists(unit_path) and not os.path.lexists(wanted)
+    scene.run("--vault", vault, "uninstall-service", env=env)
+    assert calls(env) == []
+
+
+def test_service_unit_of_somebody_else(scene):
+    env = user_of_services(scene)
+    unit_path = scene.file(scene.path("home/.config/systemd/user/peervault.service"),
+                           content=b"[Service]\nExecStart=/bin/true\n")
+    for command in ("install-service", "uninstall-service"):
+        result = scene.run(command, env=env, code=6)
+        assert b"left alone" in result.err, result
+    assert read(unit_path) == "[Service]\nExecStart=/bin/true\n" and calls(env) == []
+    scene.run("--vault", scene.path("line\nbreak"), "install-service", code=2,
+              env=dict(env, XDG_CONFIG_HOME=scene.path("config")))
+    bad = scene.path("bad")
+    scene.file(os.path.join(bad, "peervault.conf"), content=b"nonsense = 1\n")
+    scene.run("--vault", bad, "install-service", code=2,
+              env=dict(env, XDG_CONFIG_HOME=scene.path("config")))
+    assert not os.path.exists(scene.path("config"))
+    scene.run("install-service", code=2, env=dict(env, HOME=""))
+
+
+def test_service_unit_starts_a_daemon(scene):
+    """Without a manager: by the unit's own ExecStart line, unquoted as systemd does."""
+    env = dict(user_of_services(scene), PEERVAULT_LISTEN="127.0.0.1:0")
+    scene.run("--vault", scene.path("v 1"), "install-service", env=env)
+    line, = re.findall("^ExecStart=(.*)$", read(scene.path("home/.config/systemd/user/"
+                                                           "peervault.service")), re.M)
+    node, manager = scene.node("v 1"), Manager(scene, scene.path("notify"))
+    with open(node.log_path, "ab") as log:
+        node.process = subprocess.Popen(shlex.split(line), stdout=log, stderr=log,
+                                        env=dict(env, NOTIFY_SOCKET=manager.address))
+    assert manager.receive()["READY"] == "1"
+    assert node.status()["daemon"] is True
 
 
 # ---- what `make install` leaves ----
