@@ -1,4 +1,5 @@
 #include "cmd/peervault/demo_files.h"
+#include "cmd/peervault/demo_nodes.h"
 #include "cmd/peervault/output.h"
 #include "crypto/hash.h"
 #include "internal/base/mem.h"
@@ -28,7 +29,8 @@ enum pv_exit pv_demo_file_make(struct pv_demo_file *f, const struct pv_cli *cli,
         exit = pv_out_no_memory();
     else if ((file = fopen(path, "wbe")) == NULL)
         exit = failed(path);
-    for (uint64_t done = 0; exit == PV_EXIT_OK && done < size;) {
+    /* Cut short by Ctrl-C: nobody will compare it. */
+    for (uint64_t done = 0; exit == PV_EXIT_OK && done < size && !pv_demo_interrupted();) {
         size_t n = size - done < BLOCK ? (size_t)(size - done) : BLOCK;
         pv_env_random(&cli->env, block, n);
         pv_sha256_update(sha, block, n);

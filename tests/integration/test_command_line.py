@@ -1,8 +1,9 @@
 """What surrounds a command: closed streams, symbolic links, settings, file systems."""
 import os
+import signal
 import subprocess
 
-from harness import Skip
+from harness import Skip, wait_until
 
 
 def without_streams(*closed):
@@ -84,3 +85,32 @@ def test_daemon_says_once_that_it_listens(scene):
     # Networks come late: an address that is not there yet is no mistake of who wrote it.
     result = scene.node("b").run("daemon", "--listen", "192.0.2.1:0", code=5)
     assert b"192.0.2.1:0" in result.err
+
+
+def test_ping_says_whom_it_did_not_find(scene):
+    node = scene.node("a").start()
+    result = node.run("ping", "nobody", code=5)
+    assert result.err.startswith(b"peervault: nobody: "), result
+
+
+def test_demo_ends_at_ctrl_c_while_it_makes_a_file(scene):
+    demo = subprocess.Popen([scene.program, "demo", "--nodes", "2", "--files", "1", "--big", "2GiB"],
+                            env=scene.environment(TMPDIR=scene.dir), stdout=subprocess.DEVNULL,
+                            stderr=subprocess.PIPE)
+    scene.cleanups.append(demo.kill)
+
+    def folders():
+        return [f for f in os.listdir(scene.dir) if f.startswith("peervault-demo-")]
+
+    def begun():
+        return folders() and os.path.exists(scene.path(folders()[0], "large.bin"))
+    wait_until(lambda: begun() or demo.poll() is not None, "the large file to be begun")
+    if demo.poll() == 7:
+        raise Skip("needs 9 GiB of free disk")
+    demo.send_signal(signal.SIGINT)
+    err = demo.stderr.read()
+    _, status, usage = os.wait4(demo.pid, 0)
+    demo.returncode = os.waitstatus_to_exitcode(status)
+    assert demo.returncode == 1 and b"interrupted" in err, err
+    # All of the file would take several seconds of computing.
+    assert usage.ru_utime + usage.ru_stime < 3 and not folders(), usage
