@@ -129,7 +129,7 @@ static void print_peer(const json_t *p)
 /* A question that makes no sense without a daemon. */
 static enum pv_exit ask_daemon(const struct pv_cli *cli, json_t *rq,
                                void (*on_event)(void *ctx, const json_t *event), void *ctx,
-                               json_t **reply)
+                               const char *subject, json_t **reply)
 {
     struct pv_client *client = NULL;
     enum pv_exit exit = pv_client_open(&client, cli, 0);
@@ -139,7 +139,7 @@ static enum pv_exit ask_daemon(const struct pv_cli *cli, json_t *rq,
     }
     exit = pv_client_call(client, rq, on_event, ctx, reply);
     if (exit == PV_EXIT_OK)
-        exit = pv_reply_exit(*reply, NULL);
+        exit = pv_reply_exit(*reply, subject);
     return pv_client_close(client, exit);
 }
 
@@ -148,7 +148,8 @@ enum pv_exit pv_cmd_peers(const struct pv_cli *cli, const struct pv_args *args)
     json_t *reply = NULL, *p;
     size_t i;
     (void)args;
-    enum pv_exit exit = ask_daemon(cli, json_pack("{s:s}", "op", "peers"), NULL, NULL, &reply);
+    enum pv_exit exit =
+        ask_daemon(cli, json_pack("{s:s}", "op", "peers"), NULL, NULL, NULL, &reply);
     json_t *peers = json_object_get(reply, "peers");
     if (exit == PV_EXIT_OK && !cli->json && json_array_size(peers) > 0)
         printf("%-17s  %-21s  %-9s  %-5s  %-7s  %-8s  %-7s  %-5s  %s\n", "NODE", "ADDRESS", "STATE",
@@ -199,7 +200,7 @@ enum pv_exit pv_cmd_ping(const struct pv_cli *cli, const struct pv_args *args)
     if (rq == NULL)
         return pv_out_fail(PV_EXIT_USAGE, "malformed node id: see `peervault peers`");
     ping.rtts = json_array();
-    enum pv_exit exit = ask_daemon(cli, rq, on_pong, &ping, &reply);
+    enum pv_exit exit = ask_daemon(cli, rq, on_pong, &ping, ping.node, &reply);
     if (exit == PV_EXIT_OK && cli->json) {
         strip(reply);
         json_object_set(reply, "rtt_ms", ping.rtts);

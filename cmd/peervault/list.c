@@ -136,7 +136,7 @@ static void print_size(const char *label, json_int_t bytes)
     char text[PV_SIZE_TEXT_MAX];
     pv_size_text(text, (uint64_t)bytes);
     if (bytes < 1024)
-        printf("%-9s %lld bytes\n", label, (long long)bytes);
+        printf("%-9s %lld byte%s\n", label, (long long)bytes, bytes == 1 ? "" : "s");
     else
         printf("%-9s %s (%lld bytes)\n", label, text, (long long)bytes);
 }
