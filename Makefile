@@ -166,7 +166,7 @@ deps:
 	$(Q)packaging/deps
 
 demo: deps
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) -s --no-print-directory all
 	$(Q)bin/peervault demo
 
 # What compose.yaml needs before its first start.
