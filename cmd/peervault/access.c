@@ -30,6 +30,23 @@ static pv_fd open_folder(const char *path)
     return fd;
 }
 
+size_t pv_settings_flags(struct pv_config_flag *flags, const struct pv_args *args)
+{
+    static const struct {
+        const char *option;
+        enum pv_config_key key;
+    } map[] = {{"listen", PV_CONFIG_LISTEN},
+               {"peer", PV_CONFIG_PEERS},
+               {"replicas", PV_CONFIG_REPLICAS},
+               {"role", PV_CONFIG_ROLE}};
+    size_t count = 0;
+    for (size_t i = 0; i < args->option_count; i++)
+        for (size_t k = 0; k < PV_COUNT(map); k++)
+            if (strcmp(args->options[i].option->name, map[k].option) == 0)
+                flags[count++] = (struct pv_config_flag){map[k].key, args->options[i].value};
+    return count;
+}
+
 enum pv_exit pv_settings_load(struct pv_config *out, const struct pv_cli *cli,
                               const struct pv_config_flag *flags, size_t flag_count)
 {

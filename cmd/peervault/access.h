@@ -13,6 +13,8 @@
 
 enum { PV_LOCK_WAIT_MS = 10000 }; /* for a vault that another process uses */
 
+/* Those of the daemon's options that are given; flags has room for PV_ARGS_OPTIONS_MAX. */
+size_t pv_settings_flags(struct pv_config_flag *flags, const struct pv_args *args);
 /* The settings of a vault that may not exist yet. */
 enum pv_exit pv_settings_load(struct pv_config *out, const struct pv_cli *cli,
                               const struct pv_config_flag *flags, size_t flag_count);

@@ -148,9 +148,8 @@ const struct pv_command pv_commands[] = {
         .name = "rm",
         .arguments = "KEY|NAME...",
         .help = "remove files or names, on all nodes",
-        .details =
-            "A key: the file and every name of it. A name: the name, and the file if that\n"
-            "was its last one. The bytes stay on disk: this version does not collect them.",
+        .details = "A key: the file and every name of it. A name: the name, and the file if that\n"
+                   "was its last one. The bytes stay on disk: this version does not collect them.",
         .json = "for each {\"key\", \"files\", \"names\"}: how many were removed",
         .examples = "peervault rm old.tar",
         .words_min = 1,
@@ -239,12 +238,17 @@ const struct pv_command pv_commands[] = {
         .arguments = "",
         .help = "print all settings, and where each comes from",
         .json = "for each {\"key\", \"value\", \"origin\", \"values\", \"help\"}",
+        .details = "Takes the daemon's options too. A flag wins over the environment, that over\n"
+                   "peervault.conf in the vault, that over the default. Secrets are masked.",
+        .examples = "peervault config show --listen 0.0.0.0:3000",
+        .options = daemon_options,
         .run = pv_cmd_config_show,
     },
     {
         .name = "config check",
         .arguments = "",
         .help = "check settings and secrets; exits 2 at a fault",
+        .options = daemon_options,
         .run = pv_cmd_config_check,
     },
     {
@@ -252,10 +256,10 @@ const struct pv_command pv_commands[] = {
         .arguments = "",
         .help = "start a daemon on this vault at login",
         .details =
-            "Writes a systemd unit of yours, ~/.config/systemd/user/peervault.service, enables\n"
-            "and starts it; the daemon's settings are those of the vault's peervault.conf.\n"
-            "Where no manager of your units is reachable, says what to call. Called again, it\n"
-            "brings the unit up to date. For the whole machine there is the unit of the\n"
+            "Writes a systemd unit of yours, ~/.config/systemd/user/peervault.service,\n"
+            "enables and starts it; its settings are those of the vault's peervault.conf.\n"
+            "Where no manager of your units is reachable, says what to call. Called again,\n"
+            "it brings the unit up to date. For the whole machine there is the unit of the\n"
             "installation instead: `systemctl enable --now peervault`.",
         .json = "{\"unit\", \"state\"}: state is running or written",
         .examples = "peervault install-service\n"

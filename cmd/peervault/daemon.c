@@ -117,23 +117,6 @@ static size_t on_reload(void *arg, const char *const **peers)
     return count;
 }
 
-static size_t collect_flags(struct pv_config_flag *flags, const struct pv_args *args)
-{
-    static const struct {
-        const char *option;
-        enum pv_config_key key;
-    } map[] = {{"listen", PV_CONFIG_LISTEN},
-               {"peer", PV_CONFIG_PEERS},
-               {"replicas", PV_CONFIG_REPLICAS},
-               {"role", PV_CONFIG_ROLE}};
-    size_t count = 0;
-    for (size_t i = 0; i < args->option_count; i++)
-        for (size_t k = 0; k < PV_COUNT(map); k++)
-            if (strcmp(args->options[i].option->name, map[k].option) == 0)
-                flags[count++] = (struct pv_config_flag){map[k].key, args->options[i].value};
-    return count;
-}
-
 /* The daemon's log replaces the command's: its level and form are settings. */
 static enum pv_exit open_log(struct daemon *d)
 {
@@ -172,7 +155,7 @@ enum pv_exit pv_cmd_daemon(const struct pv_cli *cli, const struct pv_args *args)
 {
     struct pv_config_flag flags[PV_ARGS_OPTIONS_MAX];
     struct pv_access_options options = {.flags = flags, .create = true};
-    options.flag_count = collect_flags(flags, args);
+    options.flag_count = pv_settings_flags(flags, args);
     struct daemon *d = pv_calloc(1, sizeof *d);
     if (d == NULL)
         return pv_out_no_memory();

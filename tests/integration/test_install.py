@@ -102,6 +102,49 @@ def test_reload(scene):
     assert node.status()["in_sync"] == 1
 
 
+def test_settings_and_their_origins(scene):
+    vault = scene.path("v")
+    secret, cluster_key = scene.token, scene.cluster_key
+    conf = scene.file(os.path.join(vault, "peervault.conf"),
+                      content=b"listen = 127.0.0.1:1\nreplicas = 5\ngc_grace = 1d\n")
+
+    def origins(*flags, **env):
+        env = scene.environment(**env)
+        result = scene.run("--vault", vault, "config", "show", *flags, env=env)
+        assert secret not in str(result) and cluster_key not in str(result), result
+        rows = re.findall(r"^(\w+) += (\S*) +# (\S+)$", result.text, re.M)
+        assert len(rows) == len(result.text.splitlines()), result
+        return {key: (value, origin) for key, value, origin in rows}
+
+    shown = origins("--listen", "127.0.0.1:3", PEERVAULT_LISTEN="127.0.0.1:2",
+                    PEERVAULT_REPLICAS="4", PEERVAULT_AUTH_TOKEN=secret)
+    assert shown["listen"] == ("127.0.0.1:3", "flag")
+    assert shown["replicas"] == ("4", "environment")
+    assert shown["gc_grace"] == ("1d", "peervault.conf")
+    assert shown["mem_limit"] == ("64MiB", "default")
+    assert shown["auth_token"] == ("********", "environment")
+    assert shown["cluster_key"] == ("", "nowhere")
+
+    os.remove(conf)
+    given = {"PEERVAULT_AUTH_TOKEN": secret, "PEERVAULT_CLUSTER_KEY": cluster_key}
+    scene.run("--vault", vault, "init", env=scene.environment(**given))
+    shown = origins()
+    assert shown["auth_token"] == shown["cluster_key"] == ("********", "keyring")
+    assert origins(**given)["cluster_key"] == ("********", "environment")
+
+    def check(code, said, *flags, **env):
+        result = scene.run("--vault", vault, "config", "check", *flags, code=code,
+                           env=scene.environment(**env))
+        assert said in result.err.decode() and secret not in str(result), result
+
+    check(0, "the settings are valid", **given)
+    check(2, "--replicas", "--replicas")
+    check(2, "replicas = \"65\"", "--replicas", "65")
+    check(2, "", PEERVAULT_AUTH_TOKEN="another token than the keyring's")
+    scene.file(conf, content=b"# a comment\n\nlisten_address = x\n")
+    check(2, "peervault.conf, line 3: unknown key listen_address")
+
+
 # ---- the unit of a user ----
 
 SYSTEMCTL = """#!/bin/sh
