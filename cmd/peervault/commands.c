@@ -255,12 +255,11 @@ const struct pv_command pv_commands[] = {
         .name = "install-service",
         .arguments = "",
         .help = "start a daemon on this vault at login",
-        .details =
-            "Writes a systemd unit of yours, ~/.config/systemd/user/peervault.service,\n"
-            "enables and starts it; its settings are those of the vault's peervault.conf.\n"
-            "Where no manager of your units is reachable, says what to call. Called again,\n"
-            "it brings the unit up to date. For the whole machine there is the unit of the\n"
-            "installation instead: `systemctl enable --now peervault`.",
+        .details = "Writes a systemd unit of yours, ~/.config/systemd/user/peervault.service,\n"
+                   "enables and starts it; its settings are those of the vault's peervault.conf.\n"
+                   "Where no manager of your units is reachable, says what to call. Called again,\n"
+                   "it brings the unit up to date. For the whole machine there is the unit of the\n"
+                   "installation instead: `systemctl enable --now peervault`.",
         .json = "{\"unit\", \"state\"}: state is running or written",
         .examples = "peervault install-service\n"
                     "peervault --vault ~/cluster install-service",
