@@ -33,6 +33,8 @@ enum pv_err pv_vault_lock(struct pv_vault *v, long *holder_pid)
         char text[24];
         int len = snprintf(text, sizeof text, "%ld\n", (long)uv_os_getpid());
         err = fs->write(fs->ctx, fd, text, (size_t)len, 0);
+        if (err == PV_E_NOSPACE) /* the lock is ours; the pid is for whoever waits for it */
+            err = PV_OK;
     }
     if (err != PV_OK) {
         (void)fs->close(fs->ctx, fd);

@@ -1,7 +1,8 @@
 /*
  * The vault folder. Everything is relative to the one directory handle; only create and open see a
- * path of the outside world. New directories are synced from the bottom up: a folder is durable
- * when its parent is, and nothing is put into one before that.
+ * path of the outside world. Directories are synced from the bottom up: a folder is durable when
+ * its parent is, and nothing is put into one before that. Creating syncs the parents of those that
+ * are there, too: whoever made them may not have, an earlier call that was killed for one.
  */
 #include "storage/vault.h"
 #include "internal/base/mem.h"
@@ -39,38 +40,44 @@ static enum pv_err sync_folder(const struct pv_fs *fs, pv_fd dir, const char *pa
     return err != PV_OK ? err : closed;
 }
 
-/* PV_OK also when it exists. */
-static enum pv_err make_folder(const struct pv_fs *fs, pv_fd dir, const char *path)
+/* PV_OK also when it exists; *made when it did not. */
+static enum pv_err make_folder(const struct pv_fs *fs, pv_fd dir, const char *path, bool *made)
 {
     enum pv_err err = fs->mkdir(fs->ctx, dir, path);
+    *made |= err == PV_OK;
     return err == PV_E_EXISTS ? PV_OK : err;
 }
 
-/* The folder itself and what is missing above it; the parent of each new one is synced. */
+static enum pv_err sync_parent(const struct pv_fs *fs, char *path)
+{
+    char *slash = strrchr(path, '/');
+    if (slash == NULL)
+        return sync_folder(fs, PV_FD_NONE, ".");
+    char kept = slash[1]; /* "/" stays when the parent is the root */
+    slash[1] = '\0';
+    enum pv_err err = sync_folder(fs, PV_FD_NONE, path);
+    slash[1] = kept;
+    return err;
+}
+
+/* The folder itself and what is missing above it. */
 static enum pv_err make_path(const struct pv_fs *fs, char *path)
 {
     for (char *p = path + 1;; p++) {
         if (*p != '/' && *p != '\0')
             continue;
+        bool made = false;
         char end = *p;
         *p = '\0';
-        enum pv_err err = fs->mkdir(fs->ctx, PV_FD_NONE, path);
+        enum pv_err err = make_folder(fs, PV_FD_NONE, path, &made);
         if (err == PV_OK) {
-            char *slash = strrchr(path, '/');
-            if (slash == NULL) {
-                err = sync_folder(fs, PV_FD_NONE, ".");
-            } else {
-                char kept = slash[1]; /* "/" stays when the parent is the root */
-                slash[1] = '\0';
-                err = sync_folder(fs, PV_FD_NONE, path);
-                slash[1] = kept;
-            }
+            err = sync_parent(fs, path);
+            if (err == PV_E_AUTH && !made) /* a parent that we may pass through and not read */
+                err = PV_OK;
         }
         *p = end;
-        if (err != PV_OK && err != PV_E_EXISTS)
+        if (err != PV_OK || end == '\0')
             return err;
-        if (end == '\0')
-            return PV_OK;
     }
 }
 
@@ -80,19 +87,32 @@ static enum pv_err open_root(const struct pv_fs *fs, const char *path, pv_fd *ou
     return fs->open(fs->ctx, PV_FD_NONE, path, PV_FS_READ | PV_FS_DIRECTORY | PV_FS_FOLLOW, out);
 }
 
-static enum pv_err make_sub_folders(const struct pv_fs *fs, pv_fd root)
+static enum pv_err make_sub_folders(const struct pv_fs *fs, pv_fd root, bool *made)
 {
     enum pv_err err = PV_OK;
     for (size_t i = 0; i < PV_COUNT(sub_folders) && err == PV_OK; i++)
-        err = make_folder(fs, root, sub_folders[i]);
+        err = make_folder(fs, root, sub_folders[i], made);
     for (unsigned i = 0; i < 256 && err == PV_OK; i++) {
         char path[sizeof "blobs/00"];
         snprintf(path, sizeof path, "blobs/%02x", i & 0xff);
-        err = make_folder(fs, root, path);
+        err = make_folder(fs, root, path, made);
     }
-    if (err == PV_OK)
-        err = sync_folder(fs, root, "blobs");
+    return err;
+}
+
+static enum pv_err sync_sub_folders(const struct pv_fs *fs, pv_fd root)
+{
+    enum pv_err err = sync_folder(fs, root, "blobs");
     return err == PV_OK ? fs->sync(fs->ctx, root) : err;
+}
+
+enum pv_err pv_vault_complete(const struct pv_vault *v)
+{
+    bool made = false;
+    enum pv_err err = make_sub_folders(v->fs, v->dir, &made);
+    if (err == PV_E_NOSPACE)
+        err = PV_OK;
+    return err == PV_OK && made ? sync_sub_folders(v->fs, v->dir) : err;
 }
 
 enum pv_err pv_vault_create(const char *path, const struct pv_fs *fs)
@@ -111,7 +131,10 @@ enum pv_err pv_vault_create(const char *path, const struct pv_fs *fs)
         err = open_root(fs, copy, &root);
     if (err != PV_OK)
         return err;
-    err = make_sub_folders(fs, root);
+    bool made = false;
+    err = make_sub_folders(fs, root, &made);
+    if (err == PV_OK)
+        err = sync_sub_folders(fs, root);
     enum pv_err closed = fs->close(fs->ctx, root);
     return err != PV_OK ? err : closed;
 }

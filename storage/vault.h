@@ -32,6 +32,11 @@ struct pv_vault {
  * exists is left alone. Needs real paths: the only call here that does.
  */
 PV_MUST enum pv_err pv_vault_create(const char *path, const struct pv_fs *fs);
+/*
+ * Makes what is missing of the folders below an open vault; backups like to leave out empty ones.
+ * For whoever has the lock. On a full disk what cannot be made stays missing.
+ */
+PV_MUST enum pv_err pv_vault_complete(const struct pv_vault *v);
 /* PV_E_NOT_FOUND: no folder, or one without vault folders in it. */
 PV_MUST enum pv_err pv_vault_open(struct pv_vault *out, const char *path, const struct pv_fs *fs);
 void pv_vault_close(struct pv_vault *v); /* releases the lock too */
