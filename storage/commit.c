@@ -2,6 +2,7 @@
  * One batch: plan -> files -> transaction -> memory -> acks.
  *
  * plan         what is new, whether there is room; each distinct blob file becomes a job
+ *              (commit_plan.c)
  * files        in waves of PV_COMMIT_BLOBS_MAX: write temps, start write-back, sync each; then
  *              rename all into place and sync each touched folder once
  * transaction  one savepoint a commit, so that one that fails takes no other along
@@ -15,123 +16,11 @@
 #include "storage/commit_private.h"
 #include "internal/base/mem.h"
 
-#include "crypto/blob.h"
 #include <stdio.h>
 
 static bool broken(const struct pv_batch *b)
 {
     return atomic_load(&b->s->broken);
-}
-
-/* ---- plan ---- */
-
-struct pv_blob_job *pv_batch_job(struct pv_batch *b, const struct pv_id *id)
-{
-    for (size_t i = 0; i < b->job_count; i++)
-        if (pv_id_equal(&b->jobs[i].id, id))
-            return &b->jobs[i];
-    return NULL;
-}
-
-static enum pv_err add_job(struct pv_batch *b, const struct pv_commit_op *op, bool had_row)
-{
-    if (b->job_count == b->job_cap) {
-        size_t cap = b->job_cap == 0 ? PV_COMMIT_BLOBS_MAX : b->job_cap * 2;
-        struct pv_blob_job *grown = pv_realloc(b->jobs, cap * sizeof *grown);
-        if (grown == NULL)
-            return PV_E_NOMEM;
-        b->jobs = grown;
-        b->job_cap = cap;
-    }
-    b->jobs[b->job_count++] = (struct pv_blob_job){
-        .id = op->u.blob.id,
-        .bytes = op->u.blob.bytes,
-        .len = op->u.blob.len,
-        .had_row = had_row,
-        .replace = op->u.blob.replace && had_row,
-        .fd = PV_FD_NONE,
-    };
-    return PV_OK;
-}
-
-static enum pv_err plan_blob(struct pv_batch *b, const struct pv_commit_op *op)
-{
-    struct pv_blob_row row;
-    size_t len = op->u.blob.len;
-    if (len < PV_BLOB_LEN_MIN || len > PV_BLOB_LEN_MAX)
-        return PV_E_INVALID;
-    enum pv_err err = pv_blob_row(b->s->writer, &op->u.blob.id, &row);
-    if (err != PV_OK || (row.home != 0 && !op->u.blob.replace))
-        return err;
-    bool is_file = row.home != 0 ? row.home == PV_HOME_FILE : len >= PV_BLOB_FILE_MIN;
-    if (is_file && pv_batch_job(b, &op->u.blob.id) != NULL)
-        return PV_OK;
-    if (is_file)
-        err = add_job(b, op, row.home != 0);
-    if (row.home == 0)
-        b->new_bytes += len;
-    b->write_bytes += len;
-    return err;
-}
-
-static enum pv_err learn_space(struct pv_batch *b)
-{
-    const struct pv_store_config *config = &b->s->config;
-    struct pv_fs_space space;
-    if (b->space_known)
-        return PV_OK;
-    enum pv_err err = config->vault->fs->space(config->vault->fs->ctx, config->vault->dir, &space);
-    if (err != PV_OK)
-        return err;
-    uint64_t reserve = config->reserve_bytes;
-    if (reserve == UINT64_MAX) {
-        reserve = space.total_bytes / 20;
-        reserve = reserve < (uint64_t)1 << 30 ? reserve : (uint64_t)1 << 30;
-    }
-    b->room_bytes = space.free_bytes > reserve ? space.free_bytes - reserve : 0;
-    b->space_known = true;
-    return PV_OK;
-}
-
-static enum pv_err check_room(struct pv_batch *b)
-{
-    uint64_t limit = b->s->config.disk_limit, used = b->s->totals.blob_bytes;
-    uint64_t left = limit == 0 ? UINT64_MAX : limit > used ? limit - used : 0;
-    enum pv_err err = learn_space(b);
-    if (err == PV_OK && (b->new_bytes > left || b->write_bytes > b->room_bytes))
-        err = PV_E_NOSPACE;
-    return err;
-}
-
-static enum pv_err plan_op(struct pv_batch *b, const struct pv_commit_op *op)
-{
-    if (op->type == PV_COMMIT_BLOB)
-        return plan_blob(b, op);
-    if (op->type == PV_COMMIT_META)
-        return op->u.meta.len > PV_META_MAX || op->u.meta.key[0] == '/' ? PV_E_INVALID : PV_OK;
-    if (op->type == PV_COMMIT_UNKNOWN)
-        return op->u.unknown.count > PV_UNKNOWN_MAX ? PV_E_INVALID : PV_OK;
-    return PV_OK;
-}
-
-/* A commit that is refused leaves no job behind that only it would need. */
-static enum pv_err plan_commit(struct pv_batch *b, struct pv_commit *c)
-{
-    size_t jobs = b->job_count;
-    uint64_t new_bytes = b->new_bytes, write_bytes = b->write_bytes;
-    enum pv_err err = PV_OK;
-    for (size_t i = 0; i < c->count && err == PV_OK; i++) {
-        c->ops[i].applied = false;
-        err = plan_op(b, &c->ops[i]);
-    }
-    if (err == PV_OK && b->write_bytes > write_bytes)
-        err = check_room(b);
-    if (err != PV_OK) {
-        b->job_count = jobs;
-        b->new_bytes = new_bytes;
-        b->write_bytes = write_bytes;
-    }
-    return err;
 }
 
 /* ---- files ---- */
@@ -157,7 +46,8 @@ static void fail_job(struct pv_batch *b, struct pv_blob_job *job, enum pv_err er
            pv_log_id(job->id.b), "what", what, "error", pv_err_text(err));
 }
 
-static void write_temp(struct pv_batch *b, struct pv_blob_job *job)
+/* False: there is no descriptor left for it. The first of a wave takes that for its error. */
+static bool write_temp(struct pv_batch *b, struct pv_blob_job *job, bool first)
 {
     const struct pv_fs *fs = b->s->config.vault->fs;
     char path[PV_TEMP_PATH_LEN + 1];
@@ -167,8 +57,10 @@ static void write_temp(struct pv_batch *b, struct pv_blob_job *job)
                                PV_FS_WRITE | PV_FS_CREATE | PV_FS_EXCLUSIVE, &job->fd);
     if (err != PV_OK) {
         job->fd = PV_FD_NONE;
+        if (err == PV_E_LIMIT && !first)
+            return false;
         fail_job(b, job, err, "create");
-        return;
+        return true;
     }
     job->in_temp = true;
     err = fs->write(fs->ctx, job->fd, job->bytes, job->len, 0);
@@ -176,6 +68,7 @@ static void write_temp(struct pv_batch *b, struct pv_blob_job *job)
         fail_job(b, job, err, "write");
     else
         (void)fs->start_writeback(fs->ctx, job->fd); /* a hint; the sync decides */
+    return true;
 }
 
 static void sync_temp(struct pv_batch *b, struct pv_blob_job *job)
@@ -194,11 +87,11 @@ static void sync_temp(struct pv_batch *b, struct pv_blob_job *job)
 
 static void write_temps(struct pv_batch *b)
 {
-    for (size_t from = 0; from < b->job_count; from += PV_COMMIT_BLOBS_MAX) {
-        size_t left = b->job_count - from;
-        size_t end = from + (left < PV_COMMIT_BLOBS_MAX ? left : PV_COMMIT_BLOBS_MAX);
-        for (size_t i = from; i < end; i++)
-            write_temp(b, &b->jobs[i]);
+    size_t from = 0, end = 0;
+    for (; from < b->job_count; from = end) {
+        while (end < b->job_count && end - from < PV_COMMIT_BLOBS_MAX &&
+               write_temp(b, &b->jobs[end], end == from))
+            end++;
         for (size_t i = from; i < end; i++)
             sync_temp(b, &b->jobs[i]);
     }
@@ -267,7 +160,7 @@ static void place_files(struct pv_batch *b)
             sync_folder(b, i);
 }
 
-/* Temporary files of failed jobs, and files in place for which there is no row. */
+/* Temporary files of failed jobs, and files in place for which there is no row, for certain. */
 static void clean_up(struct pv_batch *b)
 {
     char path[PV_BLOB_PATH_LEN + 1];
@@ -278,8 +171,8 @@ static void clean_up(struct pv_batch *b)
             unlink_logged(b->s, path);
         }
         struct pv_blob_row row;
-        if (!job->in_place || job->had_row || pv_blob_row(b->s->writer, &job->id, &row) != PV_OK ||
-            row.home == PV_HOME_FILE)
+        if (!job->in_place || job->had_row || b->in_doubt ||
+            pv_blob_row(b->s->writer, &job->id, &row) != PV_OK || row.home == PV_HOME_FILE)
             continue;
         pv_blob_path(path, &job->id);
         unlink_logged(b->s, path);
@@ -318,9 +211,11 @@ static enum pv_err transaction(struct pv_batch *b, struct pv_commit *first)
         if (c->err == PV_OK)
             err = run_commit(b, c);
     if (err == PV_OK)
-        err = pv_store_put_clock(b->s, b->effects.hlc);
-    if (err == PV_OK)
+        err = pv_store_put_own(b->s, b->effects.hlc);
+    if (err == PV_OK) {
         err = pv_db_run(db, PV_SQL_COMMIT);
+        b->in_doubt = err != PV_OK && err != PV_E_NOSPACE; /* that stopped it half-way */
+    }
     if (err != PV_OK && !sqlite3_get_autocommit(db->handle) &&
         pv_db_run(db, PV_SQL_ROLLBACK) != PV_OK)
         pv_store_fatal(b->s, "roll back", err);
@@ -336,6 +231,7 @@ static void apply_effects(struct pv_batch *b)
     for (size_t i = 0; i < b->effects.digest_count; i++)
         pv_digest_change(s->digest, &b->digest_ops[i].hash, b->digest_ops[i].by);
     pthread_mutex_unlock(&s->state_mutex);
+    s->counted = true;
 }
 
 /* ---- unknown files ---- */
@@ -348,10 +244,9 @@ static enum pv_err remove_unknown(struct pv_batch *b, const struct pv_commit_op 
         char path[PV_BLOB_PATH_LEN + 1];
         struct pv_blob_row row;
         err = pv_blob_row(b->s->writer, &op->u.unknown.ids[i], &row);
-        if (err != PV_OK || row.home == PV_HOME_FILE)
-            continue;
         pv_blob_path(path, &op->u.unknown.ids[i]);
-        err = fs->unlink(fs->ctx, b->s->config.vault->dir, path);
+        if (err == PV_OK && row.home != PV_HOME_FILE)
+            err = fs->unlink(fs->ctx, b->s->config.vault->dir, path);
         if (err == PV_E_NOT_FOUND)
             err = PV_OK;
         pthread_mutex_lock(&b->s->state_mutex);
@@ -371,13 +266,10 @@ static void remove_all_unknown(struct pv_batch *b, struct pv_commit *first)
 
 /* ---- the batch ---- */
 
-static enum pv_err run_batch(struct pv_batch *b, struct pv_commit *first)
+/* From the first rename to the last unlink, while there are files without a row. */
+static enum pv_err place_and_commit(struct pv_batch *b, struct pv_commit *first)
 {
-    for (struct pv_commit *c = first; c != NULL; c = c->next)
-        c->err = plan_commit(b, c);
-    write_temps(b);
-    if (!broken(b))
-        place_files(b);
+    place_files(b);
     if (broken(b))
         return PV_E_IO;
     enum pv_err err = transaction(b, first);
@@ -391,7 +283,22 @@ static enum pv_err run_batch(struct pv_batch *b, struct pv_commit *first)
     return err;
 }
 
-void pv_commit_batch(struct pv_store *s, struct pv_commit *first)
+static enum pv_err run_batch(struct pv_batch *b, struct pv_commit *first)
+{
+    for (struct pv_commit *c = first; c != NULL; c = c->next)
+        c->err = pv_plan_commit(b, c);
+    if (!broken(b))
+        write_temps(b);
+    if (broken(b))
+        return PV_E_IO;
+    pthread_mutex_lock(&b->s->placing_mutex);
+    enum pv_err err = place_and_commit(b, first);
+    pthread_mutex_unlock(&b->s->placing_mutex);
+    return err;
+}
+
+/* Sets the err of each; what is returned failed the batch as a whole. */
+static enum pv_err commit_together(struct pv_store *s, struct pv_commit *first)
 {
     uint64_t now_ms = pv_store_time_ms(s);
     struct pv_batch b = {
@@ -403,16 +310,42 @@ void pv_commit_batch(struct pv_store *s, struct pv_commit *first)
     enum pv_err err = broken(&b) ? PV_E_IO : run_batch(&b, first);
     pv_free(b.jobs);
     pv_free(b.digest_ops);
-    while (first != NULL) {
-        struct pv_commit *c = first;
-        first = c->next; /* done may free or reuse it */
-        c->next = NULL;
+    for (struct pv_commit *c = first; c != NULL; c = c->next) {
         if (err != PV_OK && (c->err == PV_OK || broken(&b)))
             c->err = err;
         for (size_t i = 0; i < c->count && c->err != PV_OK; i++)
             c->ops[i].applied = false;
+    }
+    return err;
+}
+
+/* What is too much for the disk together may hold commits that it has room for, a deletion among
+ * uploads; and when the log has been moved, there is more. */
+static void commit_singly(struct pv_store *s, struct pv_commit *first)
+{
+    for (struct pv_commit *c = first, *next; c != NULL; c = next) {
+        next = c->next;
+        c->next = NULL;
+        if (c->err == PV_E_NOSPACE)
+            (void)commit_together(s, c);
+        c->next = next;
+    }
+}
+
+void pv_commit_batch(struct pv_store *s, struct pv_commit *first)
+{
+    if (commit_together(s, first) == PV_E_NOSPACE && first != NULL && !atomic_load(&s->broken)) {
+        (void)!pv_db_checkpoint(s->writer, PV_CHECKPOINT_CUT); /* logged if it fails */
+        commit_singly(s, first);
+    }
+    while (first != NULL) {
+        struct pv_commit *c = first;
+        first = c->next; /* done may free or reuse it */
+        c->next = NULL;
         c->done(c);
     }
+    if (pv_commit_log_bytes(s) > s->log_bytes_max)
+        (void)!pv_commit_checkpoint(s); /* a failure is logged there, and loses nothing */
 }
 
 uint64_t pv_commit_log_bytes(const struct pv_store *s)
@@ -424,5 +357,6 @@ enum pv_err pv_commit_checkpoint(struct pv_store *s)
 {
     if (atomic_load(&s->broken))
         return PV_E_IO;
-    return pv_db_checkpoint(s->writer);
+    bool too_long = pv_commit_log_bytes(s) > s->log_bytes_max;
+    return pv_db_checkpoint(s->writer, too_long ? PV_CHECKPOINT_ALL : PV_CHECKPOINT_SOME);
 }

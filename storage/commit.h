@@ -82,15 +82,19 @@ struct pv_commit {
  * Runs one batch in the calling thread: the committer's work, and what a simulator calls. Without
  * a commit it only makes the clock of leases durable.
  *
- * Errors of a commit: those of its operations, NOMEM, IO, NOSPACE (disk, disk_limit, reserve: only
- * operations that bring new blobs are refused for the latter two), CORRUPT (vault.db). Of
+ * Errors of a commit: those of its operations, NOMEM, IO, NOSPACE (disk, disk_limit, reserve: the
+ * limit refuses operations that bring new blobs, the reserve these and, when half of it is gone,
+ * sealed records that are no tombstones), CORRUPT (vault.db). Of
  * operations: BLOB and META of impossible length or key, UNKNOWN of more than PV_UNKNOWN_MAX:
  * INVALID. RECORD that does not parse: PROTOCOL. LEASE: NOT_FOUND. HELD for a 65th node: LIMIT.
  */
 void pv_commit_batch(struct pv_store *s, struct pv_commit *first);
 
-/* Log bytes that wait for a checkpoint, and the checkpoint. Same thread as commits. A full disk
- * fails it with NOSPACE and loses nothing: the log stays. */
+/*
+ * Log bytes that wait for a checkpoint, and the checkpoint. Same thread as commits. A full disk
+ * fails it with NOSPACE and loses nothing: the log stays. It does not wait for readers, unless the
+ * log is too long: then a batch ends with one.
+ */
 uint64_t pv_commit_log_bytes(const struct pv_store *s);
 PV_MUST enum pv_err pv_commit_checkpoint(struct pv_store *s);
 

@@ -1,4 +1,4 @@
-/* One batch, as commit.c (files, the transaction) and commit_ops.c (rows) share it. */
+/* One batch, as commit_plan.c, commit.c (files, transaction) and commit_ops.c (rows) share it. */
 #ifndef PV_STORAGE_COMMIT_PRIVATE_H
 #define PV_STORAGE_COMMIT_PRIVATE_H
 
@@ -37,10 +37,12 @@ struct pv_batch {
     uint64_t now_ms, lease_until_ms;
     struct pv_blob_job *jobs;
     size_t job_count, job_cap;
-    uint64_t new_bytes;   /* that rows and files of this batch add to the store */
-    uint64_t write_bytes; /* that it takes from the disk */
-    bool space_known;
-    uint64_t room_bytes; /* of the disk, above the reserve */
+    uint64_t new_bytes;  /* of blobs that this batch adds to the store */
+    uint64_t cost_bytes; /* of the disk, for all that it adds */
+    bool space_known, squeezed;
+    uint64_t free_bytes, reserve_bytes; /* of the disk, when space_known */
+    /* COMMIT failed when all may have been written: the rows may turn up at the next opening. */
+    bool in_doubt;
     struct pv_effects effects;
     struct pv_digest_op *digest_ops;
     size_t digest_cap;
@@ -53,6 +55,8 @@ struct pv_blob_row {
 
 PV_MUST enum pv_err pv_blob_row(struct pv_db *db, const struct pv_id *id, struct pv_blob_row *out);
 struct pv_blob_job *pv_batch_job(struct pv_batch *b, const struct pv_id *id); /* NULL: none */
+/* What one commit needs of files and room, and whether it may have it. Outside a transaction. */
+PV_MUST enum pv_err pv_plan_commit(struct pv_batch *b, struct pv_commit *c);
 /* The operations of one commit, inside the transaction. On an error the caller rolls back. */
 PV_MUST enum pv_err pv_commit_ops(struct pv_batch *b, struct pv_commit *c);
 

@@ -287,7 +287,7 @@ static enum pv_err create(struct pv_db *db)
     return err == PV_OK ? exec(db, numbers) : err;
 }
 
-enum pv_err pv_db_set_up_writer(struct pv_db *db, size_t cache_bytes, bool *created)
+enum pv_err pv_db_set_up_writer(struct pv_db *db, size_t cache_bytes)
 {
     char log[128];
     long long application = 0, version = 0, tables = 0;
@@ -317,11 +317,7 @@ enum pv_err pv_db_set_up_writer(struct pv_db *db, size_t cache_bytes, bool *crea
         err = exec(db, log);
     sqlite3_wal_hook(db->handle, count_frames, db); /* replaces automatic checkpoints, too */
     sqlite3_busy_timeout(db->handle, busy_ms);
-    if (err == PV_OK && fresh)
-        err = create(db);
-    if (err == PV_OK)
-        *created = fresh;
-    return err;
+    return err == PV_OK && fresh ? create(db) : err;
 }
 
 enum pv_err pv_db_set_up_reader(struct pv_db *db, size_t cache_bytes)
@@ -346,11 +342,14 @@ void pv_db_close(struct pv_db *db, bool keep_log)
     pv_free(db);
 }
 
-enum pv_err pv_db_checkpoint(struct pv_db *db)
+enum pv_err pv_db_checkpoint(struct pv_db *db, enum pv_checkpoint what)
 {
+    static const int modes[] = {SQLITE_CHECKPOINT_PASSIVE, SQLITE_CHECKPOINT_RESTART,
+                                SQLITE_CHECKPOINT_TRUNCATE};
     int frames = 0, done = 0;
-    int rc =
-        sqlite3_wal_checkpoint_v2(db->handle, "main", SQLITE_CHECKPOINT_PASSIVE, &frames, &done);
+    int rc = sqlite3_wal_checkpoint_v2(db->handle, "main", modes[what], &frames, &done);
+    if (rc == SQLITE_BUSY)
+        return PV_OK;
     if (rc == SQLITE_OK && frames == done)
         db->wal_frames = 0; /* the next commit begins the log anew */
     return failed(db, rc, "checkpoint");

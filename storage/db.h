@@ -88,17 +88,22 @@ struct pv_db {
 /* Opens vault.db, creating an empty file. An existing one is not written to before set_up. */
 PV_MUST enum pv_err pv_db_open(struct pv_db **out, const struct pv_vfs *vfs, struct pv_log *log);
 /*
- * Settings, and the schema when the database is empty (*created). PV_E_UNSUPPORTED: it is of a
- * later version; close with keep_log, and nothing was changed.
+ * Settings, and the schema when the database is empty. PV_E_UNSUPPORTED: it is of a later version;
+ * close with keep_log, and nothing was changed.
  */
-PV_MUST enum pv_err pv_db_set_up_writer(struct pv_db *db, size_t cache_bytes, bool *created);
+PV_MUST enum pv_err pv_db_set_up_writer(struct pv_db *db, size_t cache_bytes);
 PV_MUST enum pv_err pv_db_set_up_reader(struct pv_db *db, size_t cache_bytes);
 /* keep_log: leave the log as it is, for the next opening to recover from. Accepts NULL. */
 void pv_db_close(struct pv_db *db, bool keep_log);
 
 PV_MUST enum pv_err pv_db_run(struct pv_db *db, enum pv_sql sql); /* one without parameters */
-/* Moves what it can from the log into vault.db; never waits for readers. */
-PV_MUST enum pv_err pv_db_checkpoint(struct pv_db *db);
+enum pv_checkpoint {
+    PV_CHECKPOINT_SOME, /* what readers do not hold up */
+    PV_CHECKPOINT_ALL,  /* waits until readers have left the log, which then begins anew */
+    PV_CHECKPOINT_CUT,  /* and its file is emptied */
+};
+/* Moves the log into vault.db. Readers that do not leave are no error: the log goes on. */
+PV_MUST enum pv_err pv_db_checkpoint(struct pv_db *db, enum pv_checkpoint what);
 
 struct pv_query {
     struct pv_db *db;

@@ -2,8 +2,13 @@
  * Opening and closing, the clocks, the pool of reading connections, meta.
  *
  * Opening: look at the version first and touch nothing if it is a later one; create the schema if
- * there is none; empty tmp/; make this opening durable (uuid, count, clock); read digest and
- * totals; open the readers. An error on the way undoes nothing on disk: each step can be repeated.
+ * there is none; write the log over itself; empty tmp/; make this opening durable (uuid, count,
+ * clock); read digest and totals; open the readers. An error on the way undoes nothing on disk:
+ * each step can be repeated.
+ *
+ * A full disk does not keep a vault from being read. The opening then has its number all the same,
+ * and the first transaction that finds room makes it durable. Until then nothing can be committed,
+ * so nothing is told to a peer that the next opening, under the same number, could take back.
  */
 #include "storage/store_private.h"
 #include "internal/base/mem.h"
@@ -11,6 +16,7 @@
 #include "internal/base/wr.h"
 #include "storage/commit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static const uint64_t gap_max_ms = 24U * 3600 * 1000;
@@ -149,19 +155,25 @@ static enum pv_err get_own(struct pv_db *db, const char *key, void *value, size_
                                                                                       : err;
 }
 
-enum pv_err pv_store_put_clock(struct pv_store *s, pv_hlc hlc)
+enum pv_err pv_store_put_own(struct pv_store *s, pv_hlc hlc)
 {
-    uint8_t clock[PV_CLOCK_LEN];
+    uint8_t clock[PV_CLOCK_LEN], opens[8];
     struct pv_wr w = pv_wr_of(clock, sizeof clock);
     pv_wr_u64(&w, pv_store_time_ms(s));
     pv_wr_u64(&w, pv_env_wall_ms(s->config.env));
     pv_wr_u64(&w, hlc);
-    return put_meta(s->writer, PV_META_CLOCK, clock, sizeof clock);
+    enum pv_err err = put_meta(s->writer, PV_META_CLOCK, clock, sizeof clock);
+    if (err != PV_OK || s->counted)
+        return err;
+    w = pv_wr_of(opens, sizeof opens);
+    pv_wr_u64(&w, s->origin.open_count);
+    return put_meta(s->writer, PV_META_OPENS, opens, sizeof opens);
 }
 
 static enum pv_err load_own(struct pv_store *s)
 {
     uint8_t opens[8], clock[PV_CLOCK_LEN];
+    size_t keep_len = 0;
     enum pv_err err = get_own(s->writer, PV_META_UUID, s->origin.uuid, sizeof s->origin.uuid);
     if (err == PV_OK)
         err = get_own(s->writer, PV_META_OPENS, opens, sizeof opens);
@@ -177,34 +189,127 @@ static enum pv_err load_own(struct pv_store *s)
     uint64_t wall_now = pv_env_wall_ms(s->config.env);
     uint64_t gap = wall_now > wall_then ? wall_now - wall_then : 0;
     s->time_base_ms = time_ms + (gap < gap_max_ms ? gap : gap_max_ms);
-    return PV_OK;
+    err = get_meta(s->writer, PV_META_KEEP, opens, &keep_len);
+    s->keeps_unknown = err != PV_E_NOT_FOUND;
+    return err == PV_E_NOT_FOUND || err == PV_E_LIMIT ? PV_OK : err;
+}
+
+static bool is_blob_name(void *arg, const char *name)
+{
+    struct pv_id id;
+    *(bool *)arg = pv_blob_path_parse(&id, name) == PV_OK;
+    return !*(bool *)arg;
+}
+
+/*
+ * A new store. Blob files that are here already are those of a vault.db that is gone: no crash
+ * leaves them, because nothing is stored before vault.db is.
+ */
+static enum pv_err invent_own(struct pv_store *s)
+{
+    const struct pv_fs *fs = s->config.vault->fs;
+    enum pv_err err = PV_OK;
+    for (unsigned i = 0; i < 256 && err == PV_OK && !s->keeps_unknown; i++) {
+        char path[sizeof "blobs/00"];
+        snprintf(path, sizeof path, "blobs/%02x", i & 0xff);
+        err = fs->list(fs->ctx, s->config.vault->dir, path, is_blob_name, &s->keeps_unknown);
+    }
+    pv_env_random(s->config.env, s->origin.uuid, sizeof s->origin.uuid);
+    s->time_base_ms = pv_env_wall_ms(s->config.env);
+    if (err == PV_OK)
+        err = put_meta(s->writer, PV_META_UUID, s->origin.uuid, sizeof s->origin.uuid);
+    if (err == PV_OK && s->keeps_unknown)
+        err = put_meta(s->writer, PV_META_KEEP, "", 0);
+    return err;
 }
 
 /* One transaction: who we are and how often we were opened. */
-static enum pv_err count_opening(struct pv_store *s, bool created)
+static enum pv_err put_opening(struct pv_store *s, bool created)
 {
-    uint8_t opens[8];
-    s->mono_base_ms = pv_env_mono_ms(s->config.env);
     enum pv_err err = pv_db_run(s->writer, PV_SQL_BEGIN_WRITE);
     if (err != PV_OK)
         return err;
-    if (created) {
-        pv_env_random(s->config.env, s->origin.uuid, sizeof s->origin.uuid);
-        s->time_base_ms = pv_env_wall_ms(s->config.env);
-        err = put_meta(s->writer, PV_META_UUID, s->origin.uuid, sizeof s->origin.uuid);
-    } else {
-        err = load_own(s);
-    }
-    s->origin.open_count++;
-    struct pv_wr w = pv_wr_of(opens, sizeof opens);
-    pv_wr_u64(&w, s->origin.open_count);
+    if (created)
+        err = invent_own(s);
     if (err == PV_OK)
-        err = put_meta(s->writer, PV_META_OPENS, opens, sizeof opens);
-    if (err == PV_OK)
-        err = pv_store_put_clock(s, s->hlc);
+        err = pv_store_put_own(s, s->hlc);
     if (err == PV_OK)
         err = pv_db_run(s->writer, PV_SQL_COMMIT);
+    if (err == PV_E_NOSPACE && !sqlite3_get_autocommit(s->writer->handle) &&
+        pv_db_run(s->writer, PV_SQL_ROLLBACK) != PV_OK)
+        err = PV_E_IO;
     return err;
+}
+
+static enum pv_err count_opening(struct pv_store *s)
+{
+    size_t len = sizeof s->origin.uuid;
+    s->mono_base_ms = pv_env_mono_ms(s->config.env);
+    /* Also when the first opening was cut short between the schema and this. */
+    enum pv_err err = get_meta(s->writer, PV_META_UUID, s->origin.uuid, &len);
+    bool created = err == PV_E_NOT_FOUND;
+    err = created ? PV_OK : load_own(s);
+    s->origin.open_count++;
+    if (err == PV_OK)
+        err = put_opening(s, created);
+    if (err == PV_E_NOSPACE && !created) { /* moving the log may make room */
+        (void)!pv_db_checkpoint(s->writer, PV_CHECKPOINT_CUT);
+        err = put_opening(s, false);
+    }
+    s->counted = err == PV_OK;
+    if (err == PV_E_NOSPACE && !created) {
+        PV_LOG(s->config.env->log, PV_LOG_WARN, PV_SUB_STORE,
+               "the disk is full: the vault can only be read");
+        err = PV_OK;
+    }
+    return err;
+}
+
+/*
+ * Writes the log over itself and syncs it. If an earlier process ended because it could not sync
+ * it, its last bytes may be in the page cache only, where they count as clean: SQLite has just read
+ * them, and what is committed after them would be lost with them.
+ */
+static enum pv_err refresh_log(struct pv_store *s)
+{
+    const struct pv_fs *fs = s->config.vault->fs;
+    enum { PIECE_LEN = 1 << 18 };
+    uint64_t offset = 0;
+    size_t got = PIECE_LEN;
+    pv_fd fd;
+    enum pv_err err = fs->open(fs->ctx, s->config.vault->dir, "vault.db-wal", PV_FS_WRITE, &fd);
+    if (err != PV_OK)
+        return err == PV_E_NOT_FOUND ? PV_OK : err;
+    uint8_t *piece = pv_malloc(PIECE_LEN);
+    if (piece == NULL)
+        err = PV_E_NOMEM;
+    for (; err == PV_OK && got == PIECE_LEN; offset += got) {
+        err = fs->read(fs->ctx, fd, piece, PIECE_LEN, offset, &got);
+        if (err == PV_OK && got > 0)
+            err = fs->write(fs->ctx, fd, piece, got, offset);
+    }
+    if (err == PV_OK && offset > 0) {
+        err = fs->sync(fs->ctx, fd);
+        if (err != PV_OK)
+            pv_store_fatal(s, "sync vault.db-wal", err);
+    }
+    pv_free(piece);
+    (void)fs->close(fs->ctx, fd); /* synced */
+    /* A file system that needs room to overwrite and has none takes no commit either. */
+    return err == PV_E_NOSPACE ? PV_OK : err;
+}
+
+/* How long the log may get depends on the disk: until it is moved it takes room of its own. */
+static enum pv_err learn_log_max(struct pv_store *s)
+{
+    const struct pv_fs *fs = s->config.vault->fs;
+    struct pv_fs_space space;
+    enum pv_err err = fs->space(fs->ctx, s->config.vault->dir, &space);
+    if (err != PV_OK)
+        return err;
+    uint64_t share = space.total_bytes / 64;
+    s->log_bytes_max = share < PV_WAL_CHECKPOINT_BYTES ? share : PV_WAL_CHECKPOINT_BYTES;
+    return PV_OK;
 }
 
 static enum pv_err load_blobs(struct pv_store *s)
@@ -236,20 +341,25 @@ static enum pv_err open_readers(struct pv_store *s)
 /* *known: the database is one of ours, so that closing may tidy it up. */
 static enum pv_err open_all(struct pv_store *s, bool *known)
 {
-    bool created = false;
     struct pv_vfs_config vfs = {s->config.vault->fs, s->config.vault->dir, s->config.env, vfs_fatal,
                                 s};
     enum pv_err err = pv_vfs_new(&s->vfs, &vfs);
     if (err == PV_OK)
         err = pv_db_open(&s->writer, s->vfs, s->config.env->log);
     if (err == PV_OK)
-        err = pv_db_set_up_writer(s->writer, s->config.cache_bytes / 2, &created);
+        err = pv_db_set_up_writer(s->writer, s->config.cache_bytes / 2);
     if (err != PV_OK)
         return err;
     *known = true;
-    err = empty_tmp(s->config.vault);
+    err = refresh_log(s);
     if (err == PV_OK)
-        err = count_opening(s, created);
+        err = pv_vault_complete(s->config.vault);
+    if (err == PV_OK)
+        err = empty_tmp(s->config.vault);
+    if (err == PV_OK)
+        err = learn_log_max(s);
+    if (err == PV_OK)
+        err = count_opening(s);
     if (err == PV_OK)
         err = load_blobs(s);
     if (err == PV_OK)
@@ -264,6 +374,7 @@ static void close_all(struct pv_store *s, bool keep_log)
     pv_db_close(s->writer, keep_log || atomic_load(&s->broken));
     pv_vfs_free(s->vfs);
     pthread_cond_destroy(&s->readers_cond);
+    pthread_mutex_destroy(&s->placing_mutex);
     pthread_mutex_destroy(&s->readers_mutex);
     pthread_mutex_destroy(&s->state_mutex);
     pv_free(s);
@@ -275,6 +386,7 @@ enum pv_err pv_store_open(struct pv_store **out, const struct pv_store_config *c
     if (s == NULL)
         return PV_E_NOMEM;
     s->config = *config;
+    pthread_mutex_init(&s->placing_mutex, NULL);
     pthread_mutex_init(&s->readers_mutex, NULL);
     pthread_cond_init(&s->readers_cond, NULL);
     pthread_mutex_init(&s->state_mutex, NULL);

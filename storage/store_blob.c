@@ -223,23 +223,67 @@ static bool collect_id(void *arg, const char *name)
     return true;
 }
 
-static enum pv_err keep_unknown(struct pv_store *s, struct pv_db *db, const struct listing *l)
+static enum pv_err lacks_row(struct pv_db *db, const struct pv_id *id, bool *out)
 {
+    struct pv_blob_info info;
+    unsigned home = 0;
+    enum pv_err err = find(db, id, &info, &home);
+    *out = home != PV_HOME_FILE;
+    return err == PV_E_NOT_FOUND ? PV_OK : err;
+}
+
+static enum pv_err drop_known(struct pv_db *db, struct listing *l)
+{
+    size_t kept = 0;
     enum pv_err err = PV_OK;
     for (size_t i = 0; i < l->count && err == PV_OK; i++) {
-        struct pv_blob_info info;
-        unsigned home = PV_HOME_FILE;
-        err = find(db, &l->ids[i], &info, &home);
-        if (err != PV_E_NOT_FOUND && (err != PV_OK || home == PV_HOME_FILE))
-            continue;
-        err = PV_OK;
-        pthread_mutex_lock(&s->state_mutex);
+        bool unknown;
+        err = lacks_row(db, &l->ids[i], &unknown);
+        if (err == PV_OK && unknown)
+            l->ids[kept++] = l->ids[i];
+    }
+    l->count = kept;
+    return err;
+}
+
+/* While commits stand still: files without a row now are unknown, if they are still there. */
+static enum pv_err drop_commits(struct pv_store *s, struct pv_db *db, struct listing *l)
+{
+    const struct pv_fs *fs = s->config.vault->fs;
+    enum pv_err err = drop_known(db, l);
+    size_t kept = 0;
+    for (size_t i = 0; i < l->count && err == PV_OK; i++) {
+        char path[PV_BLOB_PATH_LEN + 1];
+        struct pv_fs_stat st;
+        pv_blob_path(path, &l->ids[i]);
+        err = fs->stat_at(fs->ctx, s->config.vault->dir, path, &st);
+        if (err == PV_OK)
+            l->ids[kept++] = l->ids[i];
+        else if (err == PV_E_NOT_FOUND) /* of a commit that failed */
+            err = PV_OK;
+    }
+    l->count = kept;
+    return err;
+}
+
+static enum pv_err find_in_listing(struct pv_store *s, struct listing *l)
+{
+    struct pv_db *db = pv_store_take_reader(s);
+    enum pv_err err = drop_known(db, l);
+    if (err == PV_OK && l->count > 0) {
+        pthread_mutex_lock(&s->placing_mutex);
+        err = drop_commits(s, db, l);
+        pthread_mutex_unlock(&s->placing_mutex);
+    }
+    pv_store_give_reader(s, db);
+    if (err != PV_OK)
+        return err;
+    pthread_mutex_lock(&s->state_mutex);
+    for (size_t i = 0; i < l->count; i++, s->scan.count++)
         if (s->scan.count < PV_UNKNOWN_MAX)
             s->scan.ids[s->scan.count] = l->ids[i];
-        s->scan.count++;
-        pthread_mutex_unlock(&s->state_mutex);
-    }
-    return err;
+    pthread_mutex_unlock(&s->state_mutex);
+    return PV_OK;
 }
 
 enum pv_err pv_store_find_unknown(struct pv_store *s, unsigned *folder, struct pv_id *ids,
@@ -258,11 +302,8 @@ enum pv_err pv_store_find_unknown(struct pv_store *s, unsigned *folder, struct p
         s->scan.count = 0;
         pthread_mutex_unlock(&s->state_mutex);
     }
-    if (err == PV_OK) {
-        struct pv_db *db = pv_store_take_reader(s);
-        err = keep_unknown(s, db, &l);
-        pv_store_give_reader(s, db);
-    }
+    if (err == PV_OK)
+        err = find_in_listing(s, &l);
     pv_free(l.ids);
     if (err != PV_OK)
         return err;
@@ -271,13 +312,14 @@ enum pv_err pv_store_find_unknown(struct pv_store *s, unsigned *folder, struct p
         return PV_OK;
     pthread_mutex_lock(&s->state_mutex);
     uint64_t found = s->unknown_files = s->scan.count;
-    if (found <= PV_UNKNOWN_MAX)
+    bool keep = found > PV_UNKNOWN_MAX || (found > 0 && s->keeps_unknown);
+    if (!keep)
         for (; *count < found && *count < max; ++*count)
             ids[*count] = s->scan.ids[*count];
     pthread_mutex_unlock(&s->state_mutex);
-    if (found > PV_UNKNOWN_MAX)
+    if (keep)
         PV_LOG(s->config.env->log, PV_LOG_ERROR, PV_SUB_STORE,
-               "blob files that vault.db does not know: it is old or lost commits", "count",
+               "blob files that vault.db does not know: it is old, new or lost commits", "count",
                pv_log_u64(found));
     return PV_OK;
 }

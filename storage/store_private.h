@@ -2,8 +2,10 @@
  * The store from inside: what store*.c and commit*.c share. Private to storage/.
  *
  * Locks: readers_mutex for the pool of reading connections; state_mutex for what is in memory as
- * of the last commit. Neither is held across a file call. The writer and temp_count belong to the
- * thread that commits; everything before them never changes after opening.
+ * of the last commit. Neither is held across a file call. placing_mutex is, by the thread that
+ * commits, while there are blob files whose rows are still to come; the look for unknown files
+ * takes it to be sure of one. The writer, temp_count and counted belong to the thread that commits;
+ * everything before them never changes after opening.
  */
 #ifndef PV_STORAGE_STORE_PRIVATE_H
 #define PV_STORAGE_STORE_PRIVATE_H
@@ -31,10 +33,14 @@ struct pv_store {
     struct pv_vfs *vfs;
     struct pv_store_origin origin;
     uint64_t time_base_ms, mono_base_ms;
+    uint64_t log_bytes_max;
+    bool keeps_unknown; /* vault.db was lost: blob files without a row may be all that is left */
 
     struct pv_db *writer;
     uint64_t temp_count;
+    bool counted; /* this opening, durably */
 
+    pthread_mutex_t placing_mutex;
     pthread_mutex_t readers_mutex;
     pthread_cond_t readers_cond;
     struct pv_db *readers[PV_STORE_READERS];
@@ -54,6 +60,7 @@ struct pv_store {
 #define PV_META_UUID "/uuid"
 #define PV_META_OPENS "/opens"
 #define PV_META_CLOCK "/clock"
+#define PV_META_KEEP "/keep" /* present: see keeps_unknown */
 
 enum { PV_CLOCK_LEN = 24 }; /* u64 store time, wall time (ms), highest record clock */
 
@@ -63,8 +70,8 @@ void pv_store_fatal(struct pv_store *s, const char *what, enum pv_err err);
 struct pv_db *pv_store_take_reader(struct pv_store *s);
 void pv_store_give_reader(struct pv_store *s, struct pv_db *db);
 
-/* Writes META_CLOCK as part of the caller's transaction. */
-PV_MUST enum pv_err pv_store_put_clock(struct pv_store *s, pv_hlc hlc);
+/* Writes META_CLOCK, and META_OPENS until it is counted, as part of the caller's transaction. */
+PV_MUST enum pv_err pv_store_put_own(struct pv_store *s, pv_hlc hlc);
 
 /* by: +1 or -1. The caller has state_mutex, or is alone. */
 void pv_digest_change(struct pv_store_bucket *digest, const struct pv_id *hash, int by);

@@ -73,9 +73,9 @@ static bool wait_for_work(struct pv_committer *c, unsigned seconds)
 }
 
 /* A checkpoint that fails is logged where it fails, and loses nothing. */
-static void checkpoint_over(struct pv_store *s, uint64_t bytes)
+static void checkpoint(struct pv_store *s)
 {
-    if (pv_commit_log_bytes(s) > bytes && pv_commit_checkpoint(s) != PV_OK)
+    if (pv_commit_log_bytes(s) > 0 && pv_commit_checkpoint(s) != PV_OK)
         PV_LOG(s->config.env->log, PV_LOG_WARN, PV_SUB_STORE, "checkpoint put off", "log_bytes",
                pv_log_u64(pv_commit_log_bytes(s)));
 }
@@ -92,16 +92,15 @@ static void run(void *arg)
         uv_mutex_unlock(&c->mutex);
         if (batch != NULL || (!work && !dirty)) {
             pv_commit_batch(c->s, batch);
-            checkpoint_over(c->s, PV_WAL_CHECKPOINT_BYTES);
             tried = false;
         } else if (!work) {
-            checkpoint_over(c->s, 0);
+            checkpoint(c->s);
             tried = true;
         }
         uv_mutex_lock(&c->mutex);
     }
     uv_mutex_unlock(&c->mutex);
-    checkpoint_over(c->s, 0);
+    checkpoint(c->s);
 }
 
 /* Signals belong to the loop's thread. */

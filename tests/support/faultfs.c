@@ -22,6 +22,7 @@ static enum pv_err enter(struct pvt_faultfs *f, enum pvt_fs_call call)
     if (f->fail_in > 0 && f->fail_call == call && --f->fail_in == 0) {
         err = f->fail_err;
         f->fired = true;
+        f->fail_in = f->fail_on;
     }
     pthread_mutex_unlock(&f->mutex);
     return err;
@@ -56,6 +57,9 @@ static enum pv_err f_write(void *ctx, pv_fd fd, const void *src, size_t len, uin
     enum pv_err err = enter(f, PVT_FS_WRITE);
     enum pv_err done =
         f->inner->write(f->inner->ctx, fd, src, err == PV_OK ? len : len / 2, offset);
+    pthread_mutex_lock(&f->mutex);
+    f->bytes_written += err == PV_OK ? len : 0;
+    pthread_mutex_unlock(&f->mutex);
     return err == PV_OK ? done : err;
 }
 
@@ -173,7 +177,15 @@ void pvt_faultfs_fail(struct pvt_faultfs *f, enum pvt_fs_call call, uint64_t n, 
     f->fail_call = call;
     f->fail_in = n;
     f->fail_err = err;
-    f->fired = false;
+    f->fail_on = f->fired = false;
+    pthread_mutex_unlock(&f->mutex);
+}
+
+void pvt_faultfs_fail_on(struct pvt_faultfs *f, enum pvt_fs_call call, enum pv_err err)
+{
+    pvt_faultfs_fail(f, call, 1, err);
+    pthread_mutex_lock(&f->mutex);
+    f->fail_on = true;
     pthread_mutex_unlock(&f->mutex);
 }
 

@@ -1,7 +1,7 @@
 /*
  * A pv_fs that passes everything on to another and fails on demand: the n-th call of one kind from
- * now on, once. It counts calls and keeps a trace of them, one letter a call. A write that fails
- * has written its first half. Thread-safe.
+ * now on, once, or all of them. It counts calls and keeps a trace of them, one letter a call. A
+ * write that fails has written its first half. Thread-safe.
  */
 #ifndef PV_TESTS_FAULTFS_H
 #define PV_TESTS_FAULTFS_H
@@ -41,7 +41,8 @@ struct pvt_faultfs {
     enum pvt_fs_call fail_call;
     uint64_t fail_in; /* this many calls from now; 0: never */
     enum pv_err fail_err;
-    bool fired;
+    bool fail_on, fired;
+    uint64_t bytes_written;
     size_t trace_len;
     char trace[8192]; /* the first calls since pvt_faultfs_trace, NUL-terminated */
 };
@@ -50,6 +51,8 @@ void pvt_faultfs_init(struct pvt_faultfs *f, const struct pv_fs *inner);
 void pvt_faultfs_release(struct pvt_faultfs *f);
 /* The n-th call (1: the next) of this kind fails; fired says that it has come. */
 void pvt_faultfs_fail(struct pvt_faultfs *f, enum pvt_fs_call call, uint64_t n, enum pv_err err);
+/* All calls of this kind fail until it is healed. */
+void pvt_faultfs_fail_on(struct pvt_faultfs *f, enum pvt_fs_call call, enum pv_err err);
 void pvt_faultfs_heal(struct pvt_faultfs *f);
 uint64_t pvt_faultfs_count(struct pvt_faultfs *f, enum pvt_fs_call call);
 void pvt_faultfs_trace(struct pvt_faultfs *f); /* begins anew */

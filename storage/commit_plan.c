@@ -1,0 +1,170 @@
+/*
+ * The plan of a batch: which blobs become files, and which commits there is room for.
+ *
+ * Room: every byte that a row adds is written twice, to the log now and to vault.db when the log is
+ * moved there, and what waits in the log will still need its second place. So the log's length
+ * counts as taken, and what is left must be more than the reserve. That is kept in two halves:
+ * blobs are refused first, then whatever else a user adds; the last half is for deletions and for
+ * what the vault says of itself. When room is short the log is moved and cut once, which may make
+ * some.
+ */
+#include "storage/commit_private.h"
+#include "crypto/blob.h"
+#include "internal/base/mem.h"
+#include "internal/base/rd.h"
+
+enum { DISK_BLOCK_LEN = 4096, ROW_OVERHEAD_LEN = 1024, RECORD_FLAGS_OFFSET = 6 };
+
+struct pv_blob_job *pv_batch_job(struct pv_batch *b, const struct pv_id *id)
+{
+    for (size_t i = 0; i < b->job_count; i++)
+        if (pv_id_equal(&b->jobs[i].id, id))
+            return &b->jobs[i];
+    return NULL;
+}
+
+static enum pv_err add_job(struct pv_batch *b, const struct pv_commit_op *op, bool had_row)
+{
+    if (b->job_count == b->job_cap) {
+        size_t cap = b->job_cap == 0 ? PV_COMMIT_BLOBS_MAX : b->job_cap * 2;
+        struct pv_blob_job *grown = pv_realloc(b->jobs, cap * sizeof *grown);
+        if (grown == NULL)
+            return PV_E_NOMEM;
+        b->jobs = grown;
+        b->job_cap = cap;
+    }
+    b->jobs[b->job_count++] = (struct pv_blob_job){
+        .id = op->u.blob.id,
+        .bytes = op->u.blob.bytes,
+        .len = op->u.blob.len,
+        .had_row = had_row,
+        .replace = op->u.blob.replace && had_row,
+        .fd = PV_FD_NONE,
+    };
+    return PV_OK;
+}
+
+/* ---- room ---- */
+
+static uint64_t file_cost(size_t len)
+{
+    return ((uint64_t)len + DISK_BLOCK_LEN - 1) / DISK_BLOCK_LEN * DISK_BLOCK_LEN;
+}
+
+static uint64_t row_cost(size_t len)
+{
+    return 2 * file_cost(len + ROW_OVERHEAD_LEN);
+}
+
+static enum pv_err learn_space(struct pv_batch *b)
+{
+    const struct pv_store_config *config = &b->s->config;
+    struct pv_fs_space space;
+    if (b->space_known)
+        return PV_OK;
+    enum pv_err err = config->vault->fs->space(config->vault->fs->ctx, config->vault->dir, &space);
+    if (err != PV_OK)
+        return err;
+    b->reserve_bytes = config->reserve_bytes;
+    if (b->reserve_bytes == UINT64_MAX) {
+        b->reserve_bytes = space.total_bytes / 20;
+        if (b->reserve_bytes > (uint64_t)1 << 30)
+            b->reserve_bytes = (uint64_t)1 << 30;
+    }
+    b->free_bytes = space.free_bytes;
+    b->space_known = true;
+    return PV_OK;
+}
+
+/* Whether the batch fits and leaves so much of the reserve. */
+static bool has_room(const struct pv_batch *b, uint64_t keep)
+{
+    return b->free_bytes >= keep &&
+           b->free_bytes - keep >= b->cost_bytes + pv_commit_log_bytes(b->s);
+}
+
+static enum pv_err check_room(struct pv_batch *b, bool brings_blobs)
+{
+    uint64_t limit = b->s->config.disk_limit, used = b->s->totals.blob_bytes;
+    if (limit != 0 && b->new_bytes > (limit > used ? limit - used : 0))
+        return PV_E_NOSPACE;
+    enum pv_err err = learn_space(b);
+    uint64_t keep = brings_blobs ? b->reserve_bytes : b->reserve_bytes / 2;
+    if (err == PV_OK && !has_room(b, keep) && !b->squeezed) {
+        b->squeezed = true;
+        (void)!pv_db_checkpoint(b->s->writer, PV_CHECKPOINT_CUT); /* logged if it fails */
+        b->space_known = false;
+        err = learn_space(b);
+    }
+    return err == PV_OK && !has_room(b, keep) ? PV_E_NOSPACE : err;
+}
+
+/* ---- the plan ---- */
+
+static enum pv_err plan_blob(struct pv_batch *b, const struct pv_commit_op *op)
+{
+    struct pv_blob_row row;
+    size_t len = op->u.blob.len;
+    if (len < PV_BLOB_LEN_MIN || len > PV_BLOB_LEN_MAX)
+        return PV_E_INVALID;
+    enum pv_err err = pv_blob_row(b->s->writer, &op->u.blob.id, &row);
+    if (err != PV_OK || (row.home != 0 && !op->u.blob.replace))
+        return err;
+    bool is_file = row.home != 0 ? row.home == PV_HOME_FILE : len >= PV_BLOB_FILE_MIN;
+    if (is_file && pv_batch_job(b, &op->u.blob.id) != NULL)
+        return PV_OK;
+    if (is_file)
+        err = add_job(b, op, row.home != 0);
+    if (row.home == 0)
+        b->new_bytes += len;
+    b->cost_bytes += is_file ? file_cost(len) : row_cost(len);
+    return err;
+}
+
+/* A record that adds to what users keep: no deletion, and nothing about members. What does not
+ * parse is refused later. */
+static bool is_addition(const struct pv_commit_op *op)
+{
+    if (op->type != PV_COMMIT_RECORD)
+        return false;
+    struct pv_rd r = pv_rd_of(op->u.record.env, op->u.record.len);
+    (void)pv_rd_view(&r, RECORD_FLAGS_OFFSET);
+    uint16_t flags = pv_rd_u16(&r);
+    return !r.bad && (flags & (PV_RECORD_TOMBSTONE | PV_RECORD_CLEAR)) == 0;
+}
+
+static enum pv_err plan_op(struct pv_batch *b, const struct pv_commit_op *op)
+{
+    if (op->type == PV_COMMIT_BLOB)
+        return plan_blob(b, op);
+    if (op->type == PV_COMMIT_META)
+        return op->u.meta.len > PV_META_MAX || op->u.meta.key[0] == '/' ? PV_E_INVALID : PV_OK;
+    if (op->type == PV_COMMIT_UNKNOWN)
+        return op->u.unknown.count > PV_UNKNOWN_MAX ? PV_E_INVALID : PV_OK;
+    if (is_addition(op))
+        b->cost_bytes += row_cost(op->u.record.len);
+    return PV_OK;
+}
+
+/* A commit that is refused leaves no job behind that only it would need. */
+enum pv_err pv_plan_commit(struct pv_batch *b, struct pv_commit *c)
+{
+    size_t jobs = b->job_count;
+    uint64_t new_bytes = b->new_bytes, cost_bytes = b->cost_bytes;
+    bool brings_blobs = false;
+    enum pv_err err = PV_OK;
+    for (size_t i = 0; i < c->count && err == PV_OK; i++) {
+        uint64_t before = b->cost_bytes;
+        c->ops[i].applied = false;
+        err = plan_op(b, &c->ops[i]);
+        brings_blobs |= c->ops[i].type == PV_COMMIT_BLOB && b->cost_bytes > before;
+    }
+    if (err == PV_OK && b->cost_bytes > cost_bytes)
+        err = check_room(b, brings_blobs);
+    if (err != PV_OK) {
+        b->job_count = jobs;
+        b->new_bytes = new_bytes;
+        b->cost_bytes = cost_bytes;
+    }
+    return err;
+}
