@@ -8,7 +8,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cache=$root/build/docker
 base=$(awk '$1 == "FROM" { print $2; exit }' "$root/Dockerfile")
 image=peervault:test-$$
-work='' engine_pid='' service_started='' base_made=''
+work='' engine_pid='' service_started='' base_made='' bridges_opened=''
+bridge_rule=(-m physdev --physdev-is-bridged -j ACCEPT)
 compose=()
 export DOCKER_BUILDKIT=0 COMPOSE_DOCKER_CLI_BUILD=0 COMPOSE_IGNORE_ORPHANS=1
 export PEERVAULT_IMAGE=$image PEERVAULT_SECRETS
@@ -48,6 +49,22 @@ install_packages() {
     fi
 }
 
+# Where bridged packets pass the machine's firewall and it forwards nothing, the nodes could not meet.
+open_bridges() {
+    [ "$(cat /proc/sys/net/bridge/bridge-nf-call-iptables 2>/dev/null)" = 1 ] || return 0
+    iptables -S FORWARD 2>/dev/null | grep -qx -e '-P FORWARD DROP' || return 0
+    if iptables -I FORWARD "${bridge_rule[@]}"; then
+        bridges_opened=yes
+    else
+        say "docker: the firewall drops what the nodes send each other"
+    fi
+}
+
+close_bridges() {
+    [ -z "$bridges_opened" ] || iptables -D FORWARD "${bridge_rule[@]}"
+    bridges_opened=''
+}
+
 # start_engine OPTION...: an engine of our own. It leaves the machine's firewall alone: the cluster's
 # network is private, and the builds use the machine's own.
 start_engine() {
@@ -65,10 +82,12 @@ start_engine() {
         fi
         sleep 0.5
     done
+    open_bridges
 }
 
 stop_engine() {
     [ -n "$engine_pid" ] || return 0
+    close_bridges
     kill $engine_pid 2>/dev/null
     wait $engine_pid 2>/dev/null
     engine_pid=''
