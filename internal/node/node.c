@@ -319,7 +319,7 @@ static void dispatch(struct pv_peer *p, uint8_t type, struct pv_rd *r)
         break;
     case PV_MSG_WANT:
     case PV_MSG_FETCH:
-        pv_push_on_want(p, r);
+        pv_push_on_want(p, type == PV_MSG_FETCH, r);
         break;
     case PV_MSG_STORED:
         err = on_stored(p, r);

@@ -148,8 +148,9 @@ void pv_push_free(struct pv_node *n);
 PV_MUST enum pv_err pv_push_attach(struct pv_peer *p);
 void pv_push_detach(struct pv_peer *p);
 void pv_push_on_store(struct pv_peer *p, struct pv_rd *r);
-/* WANT (answers our offers) and FETCH (answers our FOUND) ask alike: a stream from us. */
-void pv_push_on_want(struct pv_peer *p, struct pv_rd *r);
+/* WANT (answers our offers) and FETCH (answers our FOUND) ask alike: a stream from us. The numbers
+ * of the one are odd, of the other even. */
+void pv_push_on_want(struct pv_peer *p, bool is_fetch, struct pv_rd *r);
 void pv_push_on_stored(struct pv_peer *p, const struct pv_id *ids, size_t count);
 void pv_push_on_full(struct pv_peer *p, struct pv_rd *r);
 void pv_push_on_cancel(struct pv_peer *p, struct pv_rd *r);

@@ -292,7 +292,7 @@ static bool open_stream(struct pv_push_peer *pp, const struct pv_want *want)
     return true;
 }
 
-void pv_push_on_want(struct pv_peer *p, struct pv_rd *r)
+void pv_push_on_want(struct pv_peer *p, bool is_fetch, struct pv_rd *r)
 {
     struct pv_want wants[PV_MSG_WANTS_MAX];
     size_t count;
@@ -302,9 +302,14 @@ void pv_push_on_want(struct pv_peer *p, struct pv_rd *r)
         pv_peer_misbehaved(p, "malformed WANT or FETCH");
         return;
     }
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        if (class_of(wants[i].stream) != (is_fetch ? PV_OUT_FETCH : PV_OUT_WANT)) {
+            pv_peer_misbehaved(p, "asks with a stream number of the other kind");
+            return;
+        }
         if (!open_stream(p->push, &wants[i]))
             return;
+    }
     pv_out_next(p->push);
 }
 
