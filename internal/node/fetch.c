@@ -4,7 +4,7 @@
  * A blob is wanted once, however many wait for it. Everybody connected is asked (GET, in the next
  * turn, so that many go in one message); the first who says FOUND sends it. Then:
  *
- *   transfer ends early (silence, RST, peer gone)   the next holder goes on at the offset reached
+ *   transfer ends early (silent, slow, RST, gone)   the next holder goes on at the offset reached
  *   bytes complete, SHA-256 right                   commit, deliver
  *   bytes complete, SHA-256 wrong                   from one peer: that one is not asked again;
  *                                                   from several: nobody is blamed; offset 0
@@ -232,6 +232,26 @@ static bool nobody_has(const struct pv_wanted *w)
     return no >= pv_members_active(w->fetches->node);
 }
 
+/* Whether there is another, and its last try would not be wasted on the way. */
+static bool another_has(const struct pv_wanted *w)
+{
+    for (size_t i = 0; i < PV_COUNT(w->holders); i++)
+        if (w->fetches->slots[i] != NULL && i != w->stream->owner->slot &&
+            w->holders[i].holding == PV_HOLD_YES && w->holders[i].tries + 1 < PV_FETCH_TRIES_MAX)
+            return true;
+    return false;
+}
+
+/* Silent, or so slow that another should go on: a few bytes now and then do not count for ever. */
+static bool hopeless(const struct pv_wanted *w, uint64_t now_ms, uint64_t *due_ms)
+{
+    uint64_t slow_at = w->stream->began_ms + PV_FETCH_SLOW_MS;
+    bool silent = pv_stream_silent(w->stream, now_ms, due_ms);
+    if (now_ms < slow_at && slow_at < *due_ms)
+        *due_ms = slow_at;
+    return silent || (now_ms >= slow_at && another_has(w));
+}
+
 static void due(struct pv_fetches *fs, uint64_t at_ms)
 {
     if (at_ms < fs->due_ms)
@@ -257,7 +277,7 @@ static void decide(struct pv_wanted *w, uint64_t now)
     if (w->checking)
         return;
     if (w->stream != NULL) {
-        if (!pv_stream_silent(w->stream, now, &silent_ms)) {
+        if (!hopeless(w, now, &silent_ms)) {
             due(fs, silent_ms);
             return;
         }

@@ -209,7 +209,7 @@ enum pv_err pv_stream_open(struct pv_fetch_peer *fp, struct pv_wanted *w)
     s->owner = fp;
     s->wanted = w;
     s->stream = fp->next_stream;
-    s->last_ms = pv_node_now(fp->fetches->node);
+    s->began_ms = s->last_ms = pv_node_now(fp->fetches->node);
     if (pv_map_put(&fp->streams, &s->stream, s) != PV_OK) {
         pv_free(s);
         return PV_E_NOMEM;

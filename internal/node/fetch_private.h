@@ -15,6 +15,7 @@
 enum {
     PV_FETCH_TRIES_MAX = 3, /* transfers from one holder that ended without a verdict */
     PV_FETCH_STALL_MS = 6 * PV_BLOB_SILENCE_MS, /* a stream, while its peer's others go on */
+    PV_FETCH_SLOW_MS = 30000, /* a transfer takes so long while another holder could be asked */
 };
 
 enum pv_holding { PV_HOLD_UNASKED, PV_HOLD_ASKED, PV_HOLD_NO, PV_HOLD_YES, PV_HOLD_BAD };
@@ -50,7 +51,7 @@ struct pv_stream_in {
     struct pv_fetch_peer *owner;
     struct pv_wanted *wanted; /* NULL: cancelled, the other side has not ended it yet */
     uint32_t stream, received;
-    uint64_t last_ms;
+    uint64_t began_ms, last_ms;
 };
 
 struct pv_get { /* asked and not answered for `left` ids */

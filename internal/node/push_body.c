@@ -12,6 +12,8 @@
  *
  * A stream is silent when it brought nothing for PV_PUSH_SILENCE_MS and its peer brought nothing
  * for us on any other either: streams take turns at the sender, and on a slow link a turn is long.
+ * A few bytes now and then do not count for ever: after PV_PUSH_SLOW_MS it gives way to others who
+ * offer the same blob, or wait for memory.
  * A cancelled stream keeps its number and its offer until the sender ended it.
  */
 #include "internal/node/push_private.h"
@@ -32,7 +34,7 @@ void pv_body_start(struct pv_incoming *in, struct pv_offer_in *o, uint64_t now_m
     in->from = o;
     in->kind = o->kind;
     in->mixed = in->got > 0;
-    in->last_ms = now_ms;
+    in->began_ms = in->last_ms = now_ms;
     o->owner->in.reserved_bytes += in->size;
     pv_list_push_back(&in->push->receiving, &in->link);
     pv_push_due(in->push, now_ms + PV_PUSH_SILENCE_MS);
@@ -180,6 +182,33 @@ static void body_complete(struct pv_incoming *in)
     pv_node_submit(in->push->node, &in->job);
 }
 
+/* ---- giving up on a peer ---- */
+
+static void cancel(struct pv_incoming *in)
+{
+    struct pv_offer_in *o = in->from;
+    struct pv_push_peer *pp = o->owner;
+    PV_LOG_LIMITED(pp->push->node->config.env->log, PV_LOG_INFO, PV_SUB_NODE,
+                   "a peer stopped sending", "peer", pp->peer->address, "blob",
+                   pv_log_id(in->id.b));
+    struct pv_wr w = pv_wr_of(pp->push->node->scratch, PV_FRAME_PLAIN_MAX);
+    pv_msg_put_cancel(&w, o->stream);
+    pv_peer_send(pp->peer, &w);
+    o->left = in->size - in->got;
+    pv_body_disown(in);
+    pv_list_remove(&o->same);
+    o->in = NULL;
+    pv_body_lost(in);
+}
+
+/* So slow that it might be on purpose, and somebody would be glad of its place. */
+static bool too_slow(const struct pv_incoming *in)
+{
+    bool one_offer = in->offers.next == in->offers.prev;
+    return in->last_ms - in->began_ms >= PV_PUSH_SLOW_MS &&
+           (!one_offer || in->push->inbound.head != NULL);
+}
+
 /* ---- stream data ---- */
 
 static void stream_ended(struct pv_offer_in *o)
@@ -236,6 +265,8 @@ static void body_data(struct pv_push_peer *pp, struct pv_offer_in *o, uint8_t fl
     if (flags & PV_STREAM_FIN) {
         stream_ended(o);
         body_complete(in);
+    } else if (too_slow(in)) {
+        cancel(in);
     }
 }
 
@@ -254,24 +285,7 @@ bool pv_push_on_data(struct pv_peer *p, uint32_t stream, uint8_t flags, const ui
     return true;
 }
 
-/* ---- silence ---- */
-
-static void cancel(struct pv_incoming *in)
-{
-    struct pv_offer_in *o = in->from;
-    struct pv_push_peer *pp = o->owner;
-    PV_LOG_LIMITED(pp->push->node->config.env->log, PV_LOG_INFO, PV_SUB_NODE,
-                   "a peer stopped sending", "peer", pp->peer->address, "blob",
-                   pv_log_id(in->id.b));
-    struct pv_wr w = pv_wr_of(pp->push->node->scratch, PV_FRAME_PLAIN_MAX);
-    pv_msg_put_cancel(&w, o->stream);
-    pv_peer_send(pp->peer, &w);
-    o->left = in->size - in->got;
-    pv_body_disown(in);
-    pv_list_remove(&o->same);
-    o->in = NULL;
-    pv_body_lost(in);
-}
+/* ---- time ---- */
 
 void pv_body_tick(struct pv_push *s)
 {

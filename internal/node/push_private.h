@@ -22,8 +22,9 @@ enum {
     PV_PUSH_OUT_BYTES = 524288, /* slices a peer holds or waits for */
     PV_PUSH_STALL_MS = 1000,    /* a slice that cannot be sent gives way to those who wait */
     PV_PUSH_SILENCE_MS = 6 * PV_BLOB_SILENCE_MS,
-    PV_PUSH_KEEP_MS = 60000, /* a cut body waits for an offer that continues it */
-    PV_PUSH_ANSWERS = 256,   /* ids gathered for one STORED or FULL */
+    PV_PUSH_SLOW_MS = 300000, /* a body takes so long while others could bring it, or wait */
+    PV_PUSH_KEEP_MS = 60000,  /* a cut body waits for an offer that continues it */
+    PV_PUSH_ANSWERS = 256,    /* ids gathered for one STORED or FULL */
     PV_REPAIRS_MAX = 32,
 };
 
@@ -91,12 +92,11 @@ struct pv_incoming { /* one id that we lack, whoever offers it */
     enum pv_incoming_state state;
     struct pv_list offers;        /* struct pv_offer_in */
     struct pv_offer_in *from;     /* whose stream it is or was; NULL: none or gone */
-    struct pv_push_peer *charged; /* whose PV_STREAM_BYTES_MAX the body counts for */
     uint8_t *body;                /* size bytes, reserved; kept while QUEUED if it was cut */
     uint32_t size, got;
     uint8_t kind;
     bool mixed; /* got is from several transfers */
-    uint64_t last_ms;
+    uint64_t began_ms, last_ms;
     struct pv_list link; /* in pv_push.receiving or pv_push.kept, by last_ms */
     /* CHECKING: the job's own. */
     struct pv_job job;

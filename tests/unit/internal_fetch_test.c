@@ -342,6 +342,44 @@ Test(fetch, holder_falls_silent_and_the_next_goes_on)
     wanting_free(t);
 }
 
+/* A few bytes now and then: enough not to be silent. */
+static size_t trickle(struct wanting *t, uint32_t stream)
+{
+    size_t at = 60000;
+    for (uint64_t ms = 0; ms < PV_FETCH_SLOW_MS; ms += PV_BLOB_SILENCE_MS / 2) {
+        pvt_script_data(&t->s[0], stream, 0, t->b.bytes + at++, 1);
+        pvt_net_advance(t->net, PV_BLOB_SILENCE_MS / 2);
+    }
+    return at;
+}
+
+Test(fetch, holder_is_slow_and_the_next_goes_on)
+{
+    struct wanting *t = wanting_new(2, 200000);
+    struct pv_want first = begin(t, 60000);
+    size_t at = trickle(t, first.stream);
+    struct pv_want want = next_fetch(t, 1);
+    cr_expect_eq(want.offset, at);
+    pvt_script_body(&t->s[1], want.stream, &t->b, at);
+    cr_expect(granted(&t->w, &t->b));
+    wanting_free(t);
+}
+
+Test(fetch, only_holder_may_be_slow)
+{
+    struct wanting *t = wanting_new(1, 200000);
+    wish_start(t->h, &t->w, &t->b);
+    pvt_net_run(t->net);
+    cr_assert_eq(answer(t, 0, true), 1);
+    struct pv_want want = next_fetch(t, 0);
+    pvt_script_data(&t->s[0], want.stream, 0, t->b.bytes, 60000);
+    size_t at = trickle(t, want.stream);
+    cr_expect_eq(t->w.ended, 0);
+    pvt_script_body(&t->s[0], want.stream, &t->b, at);
+    cr_expect(granted(&t->w, &t->b));
+    wanting_free(t);
+}
+
 Test(fetch, holder_resets_and_the_next_goes_on)
 {
     struct wanting *t = wanting_new(2, 200000);

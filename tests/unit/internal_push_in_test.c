@@ -239,6 +239,61 @@ Test(push_in, more_than_announced_on_a_cancelled_stream)
     taking_free(t);
 }
 
+/* A few bytes now and then: enough not to be silent, and to keep others from sending it. */
+static size_t trickle(struct taking *t, uint32_t stream)
+{
+    size_t at = 50000;
+    for (uint64_t ms = 0; ms < PV_PUSH_SLOW_MS && !pvt_script_dropped(&t->s); at++) {
+        pvt_net_advance(t->net, PV_PUSH_SILENCE_MS / 2);
+        pvt_script_data(&t->s, stream, 0, t->b.bytes + at, 1);
+        ms += PV_PUSH_SILENCE_MS / 2;
+    }
+    return at;
+}
+
+Test(push_in, slow_stream_gives_way_to_another_offer)
+{
+    struct taking *t = taking_new(200000);
+    uint32_t stream = start_half(t);
+    pvt_script_offer(&t->other, &t->b, 1);
+    cr_expect_eq(pvt_script_wants(&t->other, PV_MSG_WANT, t->wants), 0);
+    size_t at = trickle(t, stream);
+    cr_expect(cancelled(t, stream));
+    cr_assert_eq(pvt_script_wants(&t->other, PV_MSG_WANT, t->wants), 1);
+    cr_expect_eq(t->wants[0].offset, at);
+    pvt_script_body(&t->other, t->wants[0].stream, &t->b, at);
+    cr_expect_eq(pvt_script_get_ids(&t->other, PV_MSG_STORED, NULL, t->ids), 1);
+    pvt_script_data(&t->s, stream, PV_STREAM_RST, NULL, 0);
+    cr_expect_not(pvt_script_dropped(&t->s));
+    taking_free(t);
+}
+
+Test(push_in, slow_stream_gives_way_to_those_who_wait_for_memory)
+{
+    struct taking *t = taking_new(200000);
+    struct pvt_blob c = pvt_sealed(2, PV_BLOB_PAYLOAD_MAX);
+    t->h->node->push->inbound.limit_bytes = PV_BLOB_LEN_MAX;
+    uint32_t stream = start_half(t);
+    pvt_script_offer(&t->other, &c, 1);
+    cr_expect_eq(pvt_script_wants(&t->other, PV_MSG_WANT, t->wants), 0);
+    (void)trickle(t, stream);
+    cr_expect(cancelled(t, stream));
+    cr_expect_eq(pvt_script_wants(&t->other, PV_MSG_WANT, t->wants), 1);
+    pvt_blob_free(&c);
+    taking_free(t);
+}
+
+Test(push_in, slow_stream_that_nobody_else_needs_goes_on)
+{
+    struct taking *t = taking_new(200000);
+    uint32_t stream = start_half(t);
+    size_t at = trickle(t, stream);
+    cr_expect_not(cancelled(t, stream));
+    pvt_script_body(&t->s, stream, &t->b, at);
+    cr_expect_eq(pvt_script_get_ids(&t->s, PV_MSG_STORED, NULL, t->ids), 1);
+    taking_free(t);
+}
+
 /* Streams take turns at the sender: one that waits while another goes on is not silent. */
 Test(push_in, waiting_stream_is_not_silent)
 {
