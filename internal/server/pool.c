@@ -44,9 +44,11 @@ static void finish(struct pv_pool *p, struct pv_job *job)
     pthread_mutex_lock(&p->mutex);
     bool first = p->finished.head == NULL;
     list_append(&p->finished, job);
-    pthread_mutex_unlock(&p->mutex);
-    if (first) /* otherwise a wake is under way that will see this one too */
+    /* Not the first: a wake is under way that will see this one too. Under the mutex, because once
+     * the loop thread has drained the last job it may end the pool. */
+    if (first)
         p->wake(p->arg);
+    pthread_mutex_unlock(&p->mutex);
 }
 
 static void *worker(void *arg)
