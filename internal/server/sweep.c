@@ -6,13 +6,11 @@
 
 #include <stddef.h>
 
-enum { UNKNOWN_MAX = 64 };
-
 struct sweep {
     struct pv_job job;
     struct pv_node *node;
     unsigned folder;
-    struct pv_id ids[UNKNOWN_MAX];
+    struct pv_id ids[PV_UNKNOWN_MAX];
     size_t count;
     uint64_t unknown; /* in all, as the store counts them */
     struct pv_commit_op op;
@@ -21,9 +19,12 @@ struct sweep {
 static void run_scan(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct sweep *s = PV_CONTAINER_OF(job, struct sweep, job);
-    job->err = pv_store_find_unknown(ctx->store, &s->folder, s->ids, UNKNOWN_MAX, &s->count);
     struct pv_store_counts counts;
-    if (job->err == PV_OK && s->folder >= 256 && pv_store_counts(ctx->store, &counts) == PV_OK)
+    job->err = pv_store_find_unknown(ctx->store, &s->folder, s->ids, PV_UNKNOWN_MAX, &s->count);
+    if (job->err != PV_OK || s->folder < 256)
+        return;
+    job->err = pv_store_counts(ctx->store, &counts);
+    if (job->err == PV_OK)
         s->unknown = counts.unknown_files;
 }
 
@@ -34,6 +35,9 @@ static void on_deleted(struct pv_job *job)
     if (job->commit.err == PV_OK)
         PV_LOG(log, PV_LOG_INFO, PV_SUB_STORE, "deleted blob files left by a crash", "files",
                pv_log_u64(s->count));
+    else
+        PV_LOG(log, PV_LOG_WARN, PV_SUB_STORE, "cannot delete blob files left by a crash", "cause",
+               pv_err_text(job->commit.err));
     pv_free(s);
 }
 
@@ -41,11 +45,15 @@ static void on_scanned(struct pv_job *job)
 {
     struct sweep *s = PV_CONTAINER_OF(job, struct sweep, job);
     struct pv_log *log = pv_node_config(s->node)->env->log;
-    if (job->err != PV_OK || pv_node_closing(s->node)) {
+    if (job->err != PV_OK) {
+        PV_LOG(log, PV_LOG_WARN, PV_SUB_STORE, "cannot look for unknown blob files", "cause",
+               pv_err_text(job->err));
+        pv_free(s);
+    } else if (pv_node_closing(s->node)) {
         pv_free(s);
     } else if (s->folder < 256) {
         pv_node_submit(s->node, job);
-    } else if (s->unknown > UNKNOWN_MAX) {
+    } else if (s->unknown > PV_UNKNOWN_MAX) {
         PV_LOG(
             log, PV_LOG_ERROR, PV_SUB_STORE,
             "vault.db does not know these blob files: it is old or lost commits; nothing deleted",
