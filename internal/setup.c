@@ -28,6 +28,10 @@ static enum pv_err fill_keyring(struct pv_keyring *k, const struct pv_secrets *g
     uint64_t now_s = pv_env_wall_ms(env) / 1000;
     enum pv_err err = PV_OK;
 
+    if (blind && given->cluster_key != NULL) {
+        SAY(why, "a blind node must not have the cluster key: unset PEERVAULT_CLUSTER_KEY");
+        return PV_E_INVALID;
+    }
     if (!blind) {
         if (given->cluster_key == NULL)
             pv_env_random(env, key, sizeof key);
@@ -55,20 +59,32 @@ static enum pv_err fill_keyring(struct pv_keyring *k, const struct pv_secrets *g
     return err;
 }
 
+/* EXISTS, or OK: it is not there. */
+static enum pv_err absent(const struct pv_vault *v, const char *name)
+{
+    struct pv_fs_stat st;
+    enum pv_err err = v->fs->stat_at(v->fs->ctx, v->dir, name, &st);
+    return err == PV_OK ? PV_E_EXISTS : err == PV_E_NOT_FOUND ? PV_OK : err;
+}
+
 /* Until the lock is ours, or a keyring says that another process was quicker. */
 static enum pv_err lock_or_exists(struct pv_vault *v, const struct pv_env *env)
 {
     uint64_t until = pv_env_mono_ms(env) + PV_SETUP_CREATE_WAIT_MS;
-    struct pv_fs_stat st;
     long pid = 0;
     for (;;) {
-        enum pv_err err = pv_vault_lock(v, &pid);
-        if (err != PV_E_BUSY && err != PV_OK)
+        enum pv_err locked = pv_vault_lock(v, &pid);
+        if (locked != PV_E_BUSY && locked != PV_OK)
+            return locked;
+        enum pv_err err = absent(v, "keyring");
+        if (err != PV_OK)
             return err;
-        if (v->fs->stat_at(v->fs->ctx, v->dir, "keyring", &st) == PV_OK)
-            return PV_E_EXISTS;
-        if (err == PV_OK || pv_env_mono_ms(env) >= until)
-            return err;
+        if (locked == PV_OK) { /* fresh secrets would never open what is in there */
+            err = absent(v, "vault.db");
+            return err == PV_E_EXISTS ? PV_E_CORRUPT : err;
+        }
+        if (pv_env_mono_ms(env) >= until)
+            return PV_E_BUSY;
         (void)poll(NULL, 0, 20); /* its holder makes the vault, or is done with it */
     }
 }
@@ -79,8 +95,10 @@ enum pv_err pv_setup_create(const char *path, const struct pv_secrets *secrets, 
     struct pv_vault vault = {.fs = fs, .dir = PV_FD_NONE, .lock = PV_FD_NONE};
     struct pv_identity identity = {0};
     struct pv_keyring *keyring = pv_malloc(sizeof *keyring);
-    if (keyring == NULL)
+    if (keyring == NULL) {
+        SAY(why, "out of memory");
         return PV_E_NOMEM;
+    }
     pv_keyring_init(keyring);
     enum pv_err err = fill_keyring(keyring, secrets, blind, env, why);
     if (err != PV_OK)
@@ -93,6 +111,11 @@ enum pv_err pv_setup_create(const char *path, const struct pv_secrets *secrets, 
     if (err != PV_OK) {
         if (err == PV_E_EXISTS)
             SAY(why, "there is a vault already: %.300s", path);
+        else if (err == PV_E_CORRUPT)
+            SAY(why,
+                "%.200s has files, but its keyring is missing: put the keyring back from a "
+                "backup, or use another vault",
+                path);
         else
             SAY(why, "cannot make the vault %.300s: %s", path, pv_err_text(err));
         err = err == PV_E_NOT_FOUND ? PV_E_IO : err; /* NOT_FOUND is for who looks for a vault */
@@ -151,19 +174,23 @@ enum pv_err pv_setup_open(struct pv_setup *out, const char *path, const struct p
     memset(out, 0, sizeof *out);
     out->vault = (struct pv_vault){.fs = fs, .dir = PV_FD_NONE, .lock = PV_FD_NONE};
     enum pv_err err = pv_vault_open(&out->vault, path, fs);
-    if (err == PV_OK)
+    bool is_open = err == PV_OK;
+    if (is_open)
         err = pv_keyring_load(&out->keyring, fs, out->vault.dir, &line);
     if (err == PV_E_NOT_FOUND) {
         SAY(why, "no vault at %s: make one with `peervault init`", path);
     } else if (err == PV_E_CORRUPT && line > 0) {
         SAY(why, "%s/keyring, line %u: malformed", path, line);
-    } else if (err == PV_E_AUTH) {
+    } else if (err == PV_E_AUTH && is_open) {
         SAY(why, "%s/keyring may be read by others: chmod 600 it, and think of new secrets", path);
     } else if (err != PV_OK) {
         SAY(why, "cannot open the vault %s: %s", path, pv_err_text(err));
     } else if ((err = pv_identity_load(&out->identity, fs, out->vault.dir)) != PV_OK) {
-        SAY(why, "%s/identity: %s", path,
-            err == PV_E_AUTH ? "may be read by others: chmod 600 it" : pv_err_text(err));
+        SAY(why, "%.200s/identity: %s", path,
+            err == PV_E_AUTH        ? "may be read by others: chmod 600 it"
+            : err == PV_E_NOT_FOUND ? "is missing: put it back from a backup"
+                                    : pv_err_text(err));
+        err = err == PV_E_NOT_FOUND ? PV_E_CORRUPT : err; /* there is a vault */
     } else {
         err = check_secrets(&out->keyring, secrets, why);
     }
