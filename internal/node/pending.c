@@ -99,6 +99,13 @@ void pv_pending_renew(struct pv_publish *q, struct pv_pending *e, const struct p
     e->stored_count = 0;
 }
 
+void pv_pending_adopt(struct pv_publish *q, struct pv_pending *e, const struct pv_id *hash)
+{
+    bool has_name = e->has_name;
+    pv_pending_renew(q, e, hash);
+    e->has_name = has_name; /* the check finds out whether it still is pending */
+}
+
 /* ---- waiters ------------------------------------------------------------------------------- */
 
 static unsigned want_max(const struct pv_publish *q, const struct pv_id *rid)
@@ -111,6 +118,11 @@ static unsigned want_max(const struct pv_publish *q, const struct pv_id *rid)
             want = wait->want;
     }
     return want;
+}
+
+bool pv_pending_is_waited_for(const struct pv_publish *q, const struct pv_pending *e)
+{
+    return want_max(q, &e->rid) > 0;
 }
 
 static unsigned copies_of(const struct pv_pending *e)

@@ -52,6 +52,8 @@ void pv_pending_free(struct pv_publish *q, struct pv_pending *e);
 struct pv_pending *pv_pending_find(const struct pv_publish *q, const struct pv_id *rid);
 /* The record is another one now: what was counted for the old one does not hold. */
 void pv_pending_renew(struct pv_publish *q, struct pv_pending *e, const struct pv_id *hash);
+/* The same, but its name stays with it. */
+void pv_pending_adopt(struct pv_publish *q, struct pv_pending *e, const struct pv_id *hash);
 void pv_pending_learn_hash(struct pv_publish *q, struct pv_pending *e, const struct pv_id *hash);
 void pv_pending_learn_name(struct pv_publish *q, struct pv_pending *e, const struct pv_id *hash);
 /* To be checked (again, if a check runs). */
@@ -63,6 +65,7 @@ void pv_pending_settle_rid(struct pv_node *n, const struct pv_id *rid);
 /* Tells waiters of a file that its copies grew. They may do anything: look entries up again. */
 void pv_pending_tell(struct pv_node *n, const struct pv_id *rid);
 
+bool pv_pending_is_waited_for(const struct pv_publish *q, const struct pv_pending *e);
 unsigned pv_pending_need(const struct pv_node *n); /* copies of blobs before a record may leave */
 unsigned pv_pending_goal(const struct pv_node *n, const struct pv_pending *e); /* or more */
 bool pv_pending_all_published(const struct pv_pending *e);

@@ -218,6 +218,17 @@ static void take_result(struct pv_node *n, struct pv_pending *e, struct pv_publi
         pv_pending_settle(n, e);
 }
 
+/* The file got another name while its former one waits, or is gone: the name goes on by itself. */
+static void let_name_go(struct pv_publish *q, struct pv_pending *e, const struct pv_id *new_name)
+{
+    if (!e->has_name || e->name_published ||
+        (new_name != NULL && pv_id_equal(new_name, &e->name_rid)))
+        return;
+    e->has_name = false;
+    if (pv_pending_find(q, &e->name_rid) == NULL)
+        (void)pv_pending_new(q, &e->name_rid);
+}
+
 static void check_done(struct pv_job *job)
 {
     struct pv_publish_check *c = PV_CONTAINER_OF(job, struct pv_publish_check, job);
@@ -228,6 +239,9 @@ static void check_done(struct pv_job *job)
     bool changed = c->has_hash && e->has_hash && !pv_id_equal(&e->hash, &c->hash);
     if (n->closing) {
         pv_pending_enqueue(q, e);
+    } else if (c->replaced && !changed) {
+        pv_pending_adopt(q, e, &c->new_hash);
+        pv_pending_enqueue(q, e);
     } else if (changed || (c->gone && e->again)) { /* the record was replaced by us meanwhile */
         pv_pending_enqueue(q, e);
     } else if (job->err != PV_OK) {
@@ -236,6 +250,7 @@ static void check_done(struct pv_job *job)
         e->stuck = true;
         pv_pending_settle(n, e);
     } else if (c->gone) {
+        let_name_go(q, e, NULL);
         pv_pending_free(q, e);
     } else {
         take_result(n, e, c);
@@ -302,6 +317,7 @@ static void pump(struct pv_node *n)
     c->has_hash = e->has_hash;
     c->name_rid = e->name_rid;
     c->has_name = e->has_name;
+    c->is_waited_for = pv_pending_is_waited_for(q, e);
     c->goal = pv_pending_goal(n, e);
     c->level = e->level;
     c->walk = e->walk;
@@ -364,17 +380,6 @@ void pv_publish_start(struct pv_node *n)
 {
     n->publish->more = true;
     pump(n);
-}
-
-/* The file got another name while its former one waits: that one goes on by itself. */
-static void let_name_go(struct pv_publish *q, struct pv_pending *e, const struct pv_id *new_name)
-{
-    if (!e->has_name || e->name_published ||
-        (new_name != NULL && pv_id_equal(new_name, &e->name_rid)))
-        return;
-    e->has_name = false;
-    if (pv_pending_find(q, &e->name_rid) == NULL)
-        (void)pv_pending_new(q, &e->name_rid);
 }
 
 void pv_publish_file(struct pv_node *n, const struct pv_id *file_rid, const struct pv_id *file_hash,

@@ -301,8 +301,12 @@ static enum pv_err check(struct pv_publish_check *c, const struct pv_job_context
         c->gone = true;
     if (err != PV_OK)
         return c->gone ? PV_OK : err;
-    c->gone = c->has_hash ? !pv_id_equal(&c->hash, &o.rec.hash) : !o.pending;
-    if (c->gone) {
+    bool is_other = c->has_hash && !pv_id_equal(&c->hash, &o.rec.hash);
+    bool concerns_us = o.pending || (c->is_waited_for && is_sealed_and_live(&o.rec));
+    c->replaced = is_other && concerns_us;
+    c->new_hash = o.rec.hash;
+    c->gone = c->has_hash ? is_other && !c->replaced : !concerns_us;
+    if (c->gone || c->replaced) {
         release(&o);
         return PV_OK;
     }

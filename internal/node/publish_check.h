@@ -28,7 +28,13 @@ struct pv_publish_check {
     struct pv_id holders[PV_MEMBERS_MAX]; /* in: the other active members */
     size_t holder_count;
 
-    bool gone;       /* out: replaced or deleted, there is nothing to be published */
+    bool is_waited_for; /* in: somebody waits for copies of the file, whoever wrote its record */
+
+    bool gone; /* out: replaced or deleted, there is nothing to be published */
+    /* Out: another record of the same kind is current, which must be published or is waited for: go
+     * on with that one. */
+    bool replaced;
+    struct pv_id new_hash;
     bool unfinished; /* out: the walk goes on, after others had their turn */
     bool name_waits; /* out: a name record by itself, whose file is pending */
     struct pv_id name_file_rid;
