@@ -117,6 +117,16 @@ void pv_blob_load_reset(struct pv_blob_load *l)
     l->payload = NULL;
 }
 
+uint8_t *pv_blob_load_take(struct pv_blob_load *l, size_t *len)
+{
+    uint8_t *blob = l->blob;
+    PV_ASSERT(!l->running && blob != NULL);
+    *len = l->blob_len;
+    l->blob = NULL;
+    l->payload = NULL;
+    return blob;
+}
+
 bool pv_blob_load_cancel(struct pv_blob_load *l)
 {
     if (l->fetching) {

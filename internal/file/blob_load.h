@@ -34,6 +34,9 @@ struct pv_blob_load {
 
 void pv_blob_load_start(struct pv_blob_load *l, struct pv_node *node, const struct pv_entry *entry);
 void pv_blob_load_reset(struct pv_blob_load *l); /* frees the payload; not while running */
+/* Gives the buffer around the payload (to be wiped and freed) to the caller; l is as after reset.
+ */
+uint8_t *pv_blob_load_take(struct pv_blob_load *l, size_t *len);
 /* True: nothing was running, memory may go at once; false: released will be called. */
 bool pv_blob_load_cancel(struct pv_blob_load *l);
 

@@ -27,7 +27,7 @@ struct pv_files_config {
     size_t memory_bytes; /* budget of ingest and retrieve */
     enum pv_convergence convergence;
     unsigned replicas;
-    /* The server's own part of `status` and `peers` (members are added by status.c). */
+    /* May be NULL: the server's own part of `status` and `peers` (status.c adds the members). */
     void (*describe_status)(void *arg, json_t *status);
     void (*describe_peers)(void *arg, json_t *peers);
     void *arg;

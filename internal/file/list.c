@@ -1,6 +1,11 @@
 /*
- * ls: a job reads some file records and their names, its entries are given to the client as far as
- * it takes them, then the next job goes on behind the last record. Memory is one job's entries.
+ * ls: first the names in the order of their rids, each with what is known of its file, then (if all
+ * is wanted) the files that no name points to. A job reads some records, its entries are given to
+ * the client as far as it takes them, then the next job goes on behind the last record. Memory is
+ * one job's entries, however many names a file has.
+ *
+ * A record that cannot be read is counted and passed over: one bad record of whomever must not hide
+ * all the others.
  */
 #include "internal/file/files_private.h"
 #include "internal/base/buf.h"
@@ -8,7 +13,7 @@
 
 #include <string.h>
 
-enum { FILES_A_JOB = 32, NAMES_A_FILE = 256, BATCH_BYTES = 256 * 1024 };
+enum { RECORDS_A_JOB = 64, BATCH_BYTES = 256 * 1024 };
 
 struct listing {
     struct pv_files *files;
@@ -17,76 +22,93 @@ struct listing {
     bool running, end;
     char prefix[PV_NAME_MAX + 1];
     size_t prefix_len;
-    struct pv_id after; /* the last file record read */
+    uint8_t type;       /* of the records that are read: names, then files */
+    struct pv_id after; /* the last of them that was read */
     json_t *entries;    /* of the last job */
     size_t given;       /* how many of them the client has */
-    uint64_t total;
-    struct pv_buf batch; /* envelopes with their lengths, inside a job */
+    uint64_t total, unreadable;
+    struct pv_buf batch;     /* envelopes with their lengths, inside a job */
+    struct pv_lookup lookup; /* the file of an entry, inside a job */
 };
 
 static bool collect(void *arg, const uint8_t *env, size_t len, bool pending)
 {
     struct listing *l = arg;
     (void)pending;
-    return pv_buf_append(&l->batch, &len, sizeof len) == PV_OK &&
-           pv_buf_append(&l->batch, env, len) == PV_OK && l->batch.len < BATCH_BYTES;
+    l->job.err = pv_buf_append(&l->batch, &len, sizeof len);
+    if (l->job.err == PV_OK)
+        l->job.err = pv_buf_append(&l->batch, env, len);
+    return l->job.err == PV_OK && l->batch.len < BATCH_BYTES;
 }
 
-static json_t *entry_of(const struct pv_file_body *b)
+static enum pv_err add_entry(struct listing *l, const struct pv_name_body *name)
 {
+    const struct pv_file_body *b = &l->lookup.body;
     char hex[PV_ID_HEX_LEN + 1];
     pv_id_hex(hex, &b->sha256);
-    return json_pack("{s:s, s:s, s:I, s:I, s:b}", "event", "entry", "key", hex, "size",
-                     (json_int_t)b->size, "mtime_ms", (json_int_t)b->mtime_ms, "private",
-                     (int)b->is_private);
+    json_t *entry = json_pack("{s:s, s:s, s:I, s:I, s:b}", "event", "entry", "key", hex, "size",
+                              (json_int_t)b->size, "mtime_ms", (json_int_t)b->mtime_ms, "private",
+                              (int)b->is_private);
+    size_t members = json_object_size(entry);
+    if (name != NULL)
+        pv_json_set_name(entry, name->name, name->name_len);
+    if (entry == NULL || json_object_size(entry) != members + (name != NULL)) {
+        json_decref(entry);
+        return PV_E_NOMEM;
+    }
+    return json_array_append_new(l->entries, entry) == 0 ? PV_OK : PV_E_NOMEM;
 }
 
-/* One entry for each name of the file, one without a name if it has none. */
-static enum pv_err list_file(struct listing *l, const struct pv_record *file,
-                             const struct pv_file_body *body, uint8_t *plain,
+/* A name whose file is not here (removed, or yet to come) is not listed, nor is one that was bound
+ * anew under a newer cluster key. */
+static enum pv_err list_name(struct listing *l, const struct pv_record *rec, const uint8_t *plain,
                              const struct pv_job_context *ctx)
 {
-    struct pv_id rids[NAMES_A_FILE];
-    size_t count = 0;
-    enum pv_err err = pv_store_names_of(ctx->store, &file->rid, rids, NAMES_A_FILE, &count);
-    for (size_t i = 0; err == PV_OK && i < count; i++) {
-        struct pv_record rec;
-        struct pv_name_body name;
-        bool pending;
-        err = pv_open_live(plain, &rec, &pending, &rids[i], ctx);
-        if (err == PV_OK)
-            err = pv_name_body_decode(&name, plain, rec.body_len, false);
-        if (err == PV_OK && name.name_len >= l->prefix_len &&
-            memcmp(name.name, l->prefix, l->prefix_len) == 0) {
-            json_t *entry = entry_of(body);
-            pv_json_set_name(entry, name.name, name.name_len);
-            json_array_append_new(l->entries, entry);
-        }
-        if (err == PV_E_NOT_FOUND || err == PV_E_UNSUPPORTED)
-            err = PV_OK; /* removed meanwhile, or under a key we have not got */
-    }
-    if (err == PV_OK && count == 0 && l->prefix_len == 0)
-        json_array_append_new(l->entries, entry_of(body));
-    return err;
+    struct pv_name_body name;
+    struct pv_id current;
+    enum pv_err err = pv_name_body_decode(&name, plain, rec->body_len, false);
+    if (err == PV_OK &&
+        (name.name_len < l->prefix_len || memcmp(name.name, l->prefix, l->prefix_len) != 0))
+        return PV_OK;
+    if (err == PV_OK)
+        err = pv_lookup_name_rid(&current, name.name, name.name_len, ctx);
+    if (err == PV_OK && !pv_id_equal(&current, &rec->rid))
+        return PV_OK;
+    if (err == PV_OK)
+        err = pv_lookup_named(&l->lookup, &name, ctx);
+    return err == PV_OK ? add_entry(l, &name) : err;
 }
 
-static enum pv_err list_batch(struct listing *l, uint8_t *plain, uint8_t *name_plain,
-                              const struct pv_job_context *ctx)
+/* A file, if it has no name. */
+static enum pv_err list_file(struct listing *l, const struct pv_id *rid,
+                             const struct pv_job_context *ctx)
+{
+    struct pv_id rids[PV_LOOKUP_RIDS_MAX], name;
+    size_t names = 0;
+    enum pv_err err = pv_lookup_rid(&l->lookup, rid, ctx);
+    size_t count = err == PV_OK ? pv_lookup_rids(&l->lookup, rids, ctx) : 0;
+    for (size_t i = 0; err == PV_OK && i < count && names == 0; i++)
+        err = pv_store_names_of(ctx->store, &rids[i], &name, 1, &names);
+    return err == PV_OK && names == 0 ? add_entry(l, NULL) : err;
+}
+
+static enum pv_err list_batch(struct listing *l, uint8_t *plain, const struct pv_job_context *ctx)
 {
     enum pv_err err = PV_OK;
     for (size_t at = 0; err == PV_OK && at < l->batch.len;) {
         size_t len;
         struct pv_record rec;
-        struct pv_file_body body;
         memcpy(&len, l->batch.data + at, sizeof len);
         at += sizeof len;
         err = pv_open_envelope(plain, &rec, l->batch.data + at, len, ctx);
-        if (err == PV_OK)
-            err = pv_file_body_decode(&body, plain, rec.body_len, false);
-        if (err == PV_OK)
-            err = list_file(l, &rec, &body, name_plain, ctx);
-        else if (err == PV_E_NOT_FOUND || err == PV_E_UNSUPPORTED)
-            err = PV_OK; /* a tombstone, or under a key we have not got */
+        if (err == PV_OK && l->type == PV_RECORD_NAME)
+            err = list_name(l, &rec, plain, ctx);
+        else if (err == PV_OK)
+            err = list_file(l, &rec.rid, ctx);
+        if (err == PV_E_UNSUPPORTED || err == PV_E_CORRUPT)
+            l->unreadable++; /* under a key we have not got, of a later version, or malformed */
+        if (err == PV_E_UNSUPPORTED || err == PV_E_CORRUPT || err == PV_E_NOT_FOUND)
+            err = PV_OK; /* not found: a tombstone */
         at += len;
     }
     return err;
@@ -95,17 +117,21 @@ static enum pv_err list_batch(struct listing *l, uint8_t *plain, uint8_t *name_p
 static void run(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct listing *l = PV_CONTAINER_OF(job, struct listing, job);
-    uint8_t *plain = pv_malloc(2 * PV_RECORD_BODY_MAX);
+    uint8_t *plain = pv_malloc(PV_RECORD_BODY_MAX);
     pv_buf_init(&l->batch, 2 * BATCH_BYTES);
-    job->err = plain == NULL ? PV_E_NOMEM
-                             : pv_store_records(ctx->store, PV_RECORD_FILE, &l->after, FILES_A_JOB,
-                                                collect, l, &l->end);
+    job->err = plain == NULL ? PV_E_NOMEM : PV_OK;
+    if (job->err == PV_OK) {
+        enum pv_err err =
+            pv_store_records(ctx->store, l->type, &l->after, RECORDS_A_JOB, collect, l, &l->end);
+        job->err = err != PV_OK ? err : job->err;
+    }
     if (job->err == PV_OK)
-        job->err = list_batch(l, plain, plain + PV_RECORD_BODY_MAX, ctx);
+        job->err = list_batch(l, plain, ctx);
     if (plain != NULL)
-        pv_wipe(plain, 2 * PV_RECORD_BODY_MAX);
+        pv_wipe(plain, PV_RECORD_BODY_MAX);
     pv_free(plain);
     pv_buf_release(&l->batch);
+    pv_lookup_release(&l->lookup);
 }
 
 static void release(struct listing *l)
@@ -122,13 +148,20 @@ static void on_done(struct pv_job *job)
     l->running = false;
     if (l->rq == NULL) {
         release(l);
-    } else if (job->err != PV_OK) {
+        return;
+    }
+    if (job->err != PV_OK) {
         pv_request_fail(l->rq, pv_exit_of(job->err), "cannot list the records: %s",
                         pv_err_text(job->err));
         release(l);
-    } else {
-        advance(l);
+        return;
     }
+    if (l->end && l->type == PV_RECORD_NAME && l->prefix_len == 0) {
+        l->type = PV_RECORD_FILE;
+        l->after = (struct pv_id){{0}};
+        l->end = false;
+    }
+    advance(l);
 }
 
 static void advance(struct listing *l)
@@ -138,7 +171,8 @@ static void advance(struct listing *l)
             l->rq->io->event(l->rq, json_incref(json_array_get(l->entries, l->given++)));
             l->total++;
         } else if (l->end) {
-            pv_request_ok(l->rq, json_pack("{s:I}", "entries", (json_int_t)l->total));
+            pv_request_ok(l->rq, json_pack("{s:I, s:I}", "entries", (json_int_t)l->total,
+                                           "unreadable", (json_int_t)l->unreadable));
             release(l);
             return;
         } else {
@@ -179,6 +213,7 @@ void pv_query_ls(struct pv_files *f, struct pv_request *rq)
     l->files = f;
     l->rq = rq;
     l->entries = entries;
+    l->type = PV_RECORD_NAME;
     if (pv_request_bytes(rq, "prefix", l->prefix, PV_NAME_MAX, &l->prefix_len) == PV_E_INVALID) {
         pv_request_fail(rq, PV_EXIT_USAGE, "malformed prefix");
         release(l);

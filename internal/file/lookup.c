@@ -17,11 +17,20 @@ static bool readable(const struct pv_keyring_key *k)
     return k->state != PV_KEY_RETIRED;
 }
 
+static enum pv_err make_room(struct pv_lookup *l)
+{
+    if (l->plain == NULL)
+        l->plain = pv_malloc(PV_RECORD_BODY_MAX);
+    return l->plain != NULL ? PV_OK : PV_E_NOMEM;
+}
+
 enum pv_err pv_lookup_rid(struct pv_lookup *l, const struct pv_id *rid,
                           const struct pv_job_context *ctx)
 {
     struct pv_record rec;
-    enum pv_err err = pv_open_live(l->plain, &rec, &l->pending, rid, ctx);
+    enum pv_err err = make_room(l);
+    if (err == PV_OK)
+        err = pv_open_live(l->plain, &rec, &l->pending, rid, ctx);
     if (err != PV_OK)
         return err;
     if (rec.type != PV_RECORD_FILE)
@@ -32,34 +41,92 @@ enum pv_err pv_lookup_rid(struct pv_lookup *l, const struct pv_id *rid,
     return pv_file_body_decode(&l->body, l->plain, rec.body_len, false);
 }
 
-/* The rid of the file that a name means, under one of our cluster keys. */
-static enum pv_err name_to_rid(struct pv_lookup *l, const struct pv_job_context *ctx,
-                               struct pv_id *file_rid)
+void pv_lookup_release(struct pv_lookup *l)
 {
-    enum pv_err err = PV_E_NOT_FOUND;
-    for (size_t i = 0; err == PV_E_NOT_FOUND && i < ctx->keyring->key_count; i++) {
-        if (!readable(&ctx->keyring->keys[i]))
+    if (l->plain != NULL)
+        pv_wipe(l->plain, PV_RECORD_BODY_MAX);
+    pv_free(l->plain);
+    pv_wipe(l, sizeof *l);
+}
+
+size_t pv_lookup_rids(const struct pv_lookup *l, struct pv_id rids[static PV_LOOKUP_RIDS_MAX],
+                      const struct pv_job_context *ctx)
+{
+    size_t count = 0;
+    rids[count++] = l->rid;
+    for (size_t i = 0; i < ctx->keyring->key_count; i++) {
+        const struct pv_keyring_key *k = &ctx->keyring->keys[i];
+        if (!readable(k))
             continue;
-        struct pv_record rec;
-        struct pv_name_body body;
-        bool pending;
-        pv_rid_name(&l->name_rid, &ctx->keyring->keys[i].keys, l->target, l->target_len);
-        err = pv_open_live(l->plain, &rec, &pending, &l->name_rid, ctx);
-        if (err == PV_OK)
-            err = pv_name_body_decode(&body, l->plain, rec.body_len, false);
-        if (err == PV_OK)
-            *file_rid = body.file_rid;
+        if (l->body.is_private)
+            pv_rid_private(&rids[count], &k->keys, l->body.private_salt);
+        else
+            pv_rid_file(&rids[count], &k->keys, &l->body.sha256);
+        count += !pv_id_equal(&rids[count], &l->rid);
     }
+    return count;
+}
+
+/* The clock of the record under a rid, live or not. NOT_FOUND. */
+static enum pv_err clock_of(pv_hlc *hlc, const struct pv_id *rid, const struct pv_job_context *ctx)
+{
+    size_t len = PV_RECORD_LEN_MAX;
+    struct pv_record rec;
+    bool pending;
+    uint8_t *env = pv_malloc(PV_RECORD_LEN_MAX);
+    if (env == NULL)
+        return PV_E_NOMEM;
+    enum pv_err err = pv_store_record(ctx->store, rid, env, &len, &pending);
+    if (err == PV_OK && pv_record_parse(&rec, env, len) != PV_OK)
+        err = PV_E_CORRUPT;
+    if (err == PV_OK)
+        *hlc = rec.hlc;
+    pv_free(env);
     return err;
 }
 
-/* Whether the key of the file in l begins with the digits of the target. */
-static bool key_matches(const struct pv_lookup *l)
+enum pv_err pv_lookup_name_rid(struct pv_id *out, const char *name, size_t len,
+                               const struct pv_job_context *ctx)
+{
+    pv_hlc newest = 0, hlc;
+    enum pv_err found = PV_E_NOT_FOUND;
+    for (size_t i = 0; i < ctx->keyring->key_count; i++) {
+        struct pv_id rid;
+        if (!readable(&ctx->keyring->keys[i]))
+            continue;
+        pv_rid_name(&rid, &ctx->keyring->keys[i].keys, name, len);
+        enum pv_err err = clock_of(&hlc, &rid, ctx);
+        if (err == PV_OK && (found != PV_OK || hlc > newest)) {
+            found = PV_OK;
+            newest = hlc;
+            *out = rid;
+        } else if (err != PV_OK && err != PV_E_NOT_FOUND) {
+            return err;
+        }
+    }
+    return found;
+}
+
+static enum pv_err find_name(struct pv_lookup *l, const struct pv_job_context *ctx,
+                             struct pv_name_body *body)
+{
+    struct pv_record rec;
+    bool pending;
+    enum pv_err err = make_room(l);
+    if (err == PV_OK)
+        err = pv_lookup_name_rid(&l->name_rid, l->target, l->target_len, ctx);
+    if (err == PV_OK)
+        err = pv_open_live(l->plain, &rec, &pending, &l->name_rid, ctx);
+    return err == PV_OK ? pv_name_body_decode(body, l->plain, rec.body_len, false) : err;
+}
+
+/* Whether the key of the file in l begins with these digits. */
+static bool key_matches(const struct pv_lookup *l, const char *digits, size_t len)
 {
     char hex[PV_ID_HEX_LEN + 1];
     pv_id_hex(hex, &l->body.sha256);
-    for (size_t i = 0; i < l->target_len; i++) {
-        char c = l->target[i];
+    for (size_t i = 0; i < len; i++) {
+        char c = digits[i];
         if ((c >= 'A' && c <= 'F' ? (char)(c - 'A' + 'a') : c) != hex[i])
             return false;
     }
@@ -75,12 +142,15 @@ static void add_candidate(struct pv_lookup *l)
         l->candidates[l->candidate_count++] = l->body.sha256;
 }
 
-/* All files whose key begins with the target (8 to 64 digits). */
-static enum pv_err by_prefix(struct pv_lookup *l, const struct pv_job_context *ctx)
+/* All files whose key begins with these 8 to 64 digits. */
+static enum pv_err by_prefix(struct pv_lookup *l, const char *digits, size_t len,
+                             const struct pv_job_context *ctx)
 {
     uint8_t first4[4];
     struct pv_id rids[PREFIX_ROWS_MAX], found;
-    enum pv_err err = pv_hex_decode(first4, sizeof first4, l->target, 2 * sizeof first4);
+    enum pv_err nothing = PV_E_NOT_FOUND; /* what it means to find none */
+    l->candidate_count = 0;
+    enum pv_err err = pv_hex_decode(first4, sizeof first4, digits, 2 * sizeof first4);
     for (size_t i = 0; err == PV_OK && i < ctx->keyring->key_count; i++) {
         size_t count = 0;
         if (!readable(&ctx->keyring->keys[i]))
@@ -89,18 +159,20 @@ static enum pv_err by_prefix(struct pv_lookup *l, const struct pv_job_context *c
         err = pv_store_by_prefix(ctx->store, tag, rids, PREFIX_ROWS_MAX, &count);
         for (size_t r = 0; err == PV_OK && r < count; r++) {
             err = pv_lookup_rid(l, &rids[r], ctx);
-            if (err == PV_OK && key_matches(l)) {
+            if (err == PV_OK && key_matches(l, digits, len)) {
                 add_candidate(l);
                 found = rids[r];
             }
-            if (err == PV_E_NOT_FOUND || err == PV_E_UNSUPPORTED)
+            if (err == PV_E_CORRUPT) /* it may not be the one that is looked for */
+                nothing = err;
+            if (err == PV_E_NOT_FOUND || err == PV_E_UNSUPPORTED || err == PV_E_CORRUPT)
                 err = PV_OK; /* removed meanwhile, or under a key we have not got */
         }
     }
     if (err != PV_OK)
         return err;
     if (l->candidate_count == 0)
-        return PV_E_NOT_FOUND;
+        return nothing;
     return l->candidate_count > 1 ? PV_E_INVALID : pv_lookup_rid(l, &found, ctx);
 }
 
@@ -109,8 +181,9 @@ static bool all_hex(const char *s, size_t len)
     return strspn(s, "0123456789abcdefABCDEF") >= len;
 }
 
-static enum pv_err by_key(struct pv_lookup *l, const struct pv_id *sha256,
-                          const struct pv_job_context *ctx)
+/* The file that everybody has under this key, not a private copy of it. */
+static enum pv_err shared_file(struct pv_lookup *l, const struct pv_id *sha256,
+                               const struct pv_job_context *ctx)
 {
     enum pv_err err = PV_E_NOT_FOUND;
     for (size_t i = 0; err == PV_E_NOT_FOUND && i < ctx->keyring->key_count; i++) {
@@ -120,28 +193,50 @@ static enum pv_err by_key(struct pv_lookup *l, const struct pv_id *sha256,
         pv_rid_file(&rid, &ctx->keyring->keys[i].keys, sha256);
         err = pv_lookup_rid(l, &rid, ctx);
     }
-    return err == PV_E_NOT_FOUND ? by_prefix(l, ctx) : err;
+    return err;
+}
+
+enum pv_err pv_lookup_key(struct pv_lookup *l, const struct pv_id *sha256,
+                          const struct pv_job_context *ctx)
+{
+    char hex[PV_ID_HEX_LEN + 1];
+    l->by_name = false;
+    enum pv_err err = shared_file(l, sha256, ctx);
+    if (err != PV_E_NOT_FOUND)
+        return err;
+    pv_id_hex(hex, sha256);
+    return by_prefix(l, hex, PV_ID_HEX_LEN, ctx);
+}
+
+enum pv_err pv_lookup_named(struct pv_lookup *l, const struct pv_name_body *name,
+                            const struct pv_job_context *ctx)
+{
+    struct pv_id rid = name->file_rid, sha256 = name->file_sha256; /* name may be in l->plain */
+    enum pv_err err = pv_lookup_rid(l, &rid, ctx);
+    return err == PV_E_NOT_FOUND ? shared_file(l, &sha256, ctx) : err;
 }
 
 enum pv_err pv_lookup_run(struct pv_lookup *l, const struct pv_job_context *ctx)
 {
     struct pv_id id;
+    struct pv_name_body name;
     enum pv_err err;
     l->by_name = false;
-    l->candidate_count = 0;
     if (l->target_len == PV_ID_HEX_LEN && pv_id_parse(&id, l->target) == PV_OK) {
-        err = by_key(l, &id, ctx);
+        err = pv_lookup_key(l, &id, ctx);
         if (err != PV_E_NOT_FOUND)
             return err;
     }
-    err = name_to_rid(l, ctx, &id);
+    err = find_name(l, ctx, &name);
     if (err == PV_OK) {
         l->by_name = true;
-        return pv_lookup_rid(l, &id, ctx);
+        l->name_sha256 = name.file_sha256;
+        l->name_file_rid = name.file_rid;
+        return pv_lookup_named(l, &name, ctx);
     }
     if (err == PV_E_NOT_FOUND && l->target_len >= PREFIX_DIGITS_MIN &&
         l->target_len < PV_ID_HEX_LEN && all_hex(l->target, l->target_len))
-        err = by_prefix(l, ctx);
+        err = by_prefix(l, l->target, l->target_len, ctx);
     return err;
 }
 

@@ -10,7 +10,10 @@ enum pv_err pv_open_envelope(uint8_t *plain, struct pv_record *rec, const uint8_
     if ((rec->flags & PV_RECORD_TOMBSTONE) != 0)
         return PV_E_NOT_FOUND;
     const struct pv_cluster_keys *keys = pv_keyring_find(ctx->keyring, &rec->kid);
-    return keys == NULL ? PV_E_UNSUPPORTED : pv_record_open(plain, env, len, rec, keys);
+    if (keys == NULL)
+        return PV_E_UNSUPPORTED;
+    enum pv_err err = pv_record_open(plain, env, len, rec, keys);
+    return err == PV_E_INVALID ? PV_E_CORRUPT : err; /* clear, or of no day: not of these types */
 }
 
 enum pv_err pv_open_live(uint8_t *plain, struct pv_record *rec, bool *pending,

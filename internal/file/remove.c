@@ -1,30 +1,41 @@
 /*
- * rm: one job finds the file, its names, and seals the tombstones; one commit makes them durable;
- * then they are broadcast. A key removes the file and every name that points to it; a name removes
- * itself, and the file with its last name. Tombstones keep the old body: that is undelete.
+ * rm: a job finds the file and its names and seals tombstones, a commit makes them durable, then
+ * they are broadcast; names first, the file last. A key removes the file and every name that points
+ * to it; a name removes itself, and the file with its last name. Tombstones keep the old body: that
+ * is undelete.
+ *
+ * A file may have any number of names, and a key several file records (private copies, records
+ * under an older cluster key), so this goes in rounds of TOMBSTONES_MAX until nothing is found that
+ * is older than the request. A name whose file is gone already is removed by itself.
  */
 #include "internal/file/files_private.h"
 #include "internal/file/open_record.h"
 
 #include <string.h>
 
-enum { NAMES_MAX = 255, TOMBSTONES_MAX = NAMES_MAX + 1 };
+enum { TOMBSTONES_MAX = 64 };
 
 struct removal {
     struct pv_files *files;
-    struct pv_request *rq; /* NULL: cancelled */
+    struct pv_request *rq; /* NULL: cancelled; the round that has begun is finished */
     struct pv_job job;
     char target[PV_NAME_MAX + 1];
     struct pv_lookup lookup;
-    pv_hlc hlc;
-    bool file_too;
-    size_t names;
+    pv_hlc hlc; /* of every tombstone: what was written later stays */
+    unsigned round;
+    bool again; /* there may be more */
+    struct pv_id key;
+    uint64_t files_removed, names_removed;
     struct pv_commit_op ops[TOMBSTONES_MAX];
     uint8_t *envelopes[TOMBSTONES_MAX];
+    bool is_file[TOMBSTONES_MAX];
     size_t count;
-    uint8_t body[PV_RECORD_BODY_MAX], plain[PV_RECORD_BODY_MAX];
+    uint8_t *body, *plain; /* PV_RECORD_BODY_MAX each, inside a job */
 };
 
+/* ---- the job ---- */
+
+/* A tombstone around r->body. */
 static enum pv_err seal(struct removal *r, uint8_t type, const struct pv_id *rid, size_t body_len,
                         const struct pv_job_context *ctx)
 {
@@ -46,9 +57,10 @@ static enum pv_err seal(struct removal *r, uint8_t type, const struct pv_id *rid
     uint8_t *fitting = err == PV_OK ? pv_realloc(env, len) : NULL;
     if (fitting == NULL) {
         pv_free(env);
-        return err == PV_OK ? PV_E_NOMEM : err;
+        return err == PV_OK ? PV_E_NOMEM : err == PV_E_INVALID ? PV_E_INTERNAL : err;
     }
     r->envelopes[r->count] = fitting;
+    r->is_file[r->count] = type == PV_RECORD_FILE;
     r->ops[r->count] = (struct pv_commit_op){.type = PV_COMMIT_RECORD};
     r->ops[r->count].u.record.env = fitting;
     r->ops[r->count].u.record.len = len;
@@ -64,20 +76,18 @@ static enum pv_err bury_name(struct removal *r, const struct pv_id *rid,
     bool pending;
     size_t len = 0;
     enum pv_err err = pv_open_live(r->plain, &rec, &pending, rid, ctx);
+    if (err == PV_OK && rec.hlc >= r->hlc)
+        return PV_OK; /* bound anew since */
     if (err == PV_OK)
         err = pv_name_body_decode(&name, r->plain, rec.body_len, false);
-    if (err == PV_E_NOT_FOUND)
-        return PV_OK; /* gone already */
+    if (err == PV_E_NOT_FOUND || err == PV_E_CORRUPT)
+        return PV_OK; /* gone already, or nothing that anybody can see */
     if (err == PV_OK) {
         name.author.hlc = r->hlc;
         name.author.flags = PV_RECORD_TOMBSTONE;
         err = pv_name_body_encode(r->body, &len, &name, ctx->identity->seed);
     }
-    if (err == PV_OK)
-        err = seal(r, PV_RECORD_NAME, rid, len, ctx);
-    if (err == PV_OK)
-        r->names++;
-    return err;
+    return err == PV_OK ? seal(r, PV_RECORD_NAME, rid, len, ctx) : err;
 }
 
 static enum pv_err bury_file(struct removal *r, const struct pv_job_context *ctx)
@@ -89,73 +99,168 @@ static enum pv_err bury_file(struct removal *r, const struct pv_job_context *ctx
     enum pv_err err = pv_file_body_encode(r->body, &len, &file, ctx->identity->seed);
     if (err == PV_OK)
         err = seal(r, PV_RECORD_FILE, &r->lookup.rid, len, ctx);
-    r->file_too = err == PV_OK;
+    pv_wipe(&file, sizeof file);
     return err;
+}
+
+/* Whether the file has a name but this one, or is not the one that this name was bound to. */
+static enum pv_err is_wanted(struct removal *r, const struct pv_job_context *ctx, bool *is)
+{
+    struct pv_id rids[PV_LOOKUP_RIDS_MAX], names[2];
+    size_t count = pv_lookup_rids(&r->lookup, rids, ctx), found = 0;
+    enum pv_err err = PV_OK;
+    *is = true;
+    for (size_t i = 0; i < count; i++)
+        *is = *is && !pv_id_equal(&rids[i], &r->lookup.name_file_rid);
+    for (size_t i = 0; err == PV_OK && !*is && i < count; i++) {
+        err = pv_store_names_of(ctx->store, &rids[i], names, 2, &found);
+        for (size_t n = 0; err == PV_OK && n < found; n++)
+            *is = *is || !pv_id_equal(&names[n], &r->lookup.name_rid);
+    }
+    return err;
+}
+
+static enum pv_err bury_by_name(struct removal *r, const struct pv_job_context *ctx)
+{
+    bool keep_file = true;
+    bool is_dangling = r->job.err == PV_E_NOT_FOUND;
+    enum pv_err err = bury_name(r, &r->lookup.name_rid, ctx);
+    r->again = false;
+    r->key = r->lookup.name_sha256;
+    if (err == PV_OK && !is_dangling)
+        err = is_wanted(r, ctx, &keep_file);
+    return err == PV_OK && !keep_file ? bury_file(r, ctx) : err;
+}
+
+/* As many names as one round takes, and the file when there are no more of them. */
+static enum pv_err bury_by_key(struct removal *r, const struct pv_job_context *ctx)
+{
+    struct pv_id rids[PV_LOOKUP_RIDS_MAX], names[TOMBSTONES_MAX - 1];
+    size_t count = pv_lookup_rids(&r->lookup, rids, ctx);
+    enum pv_err err = PV_OK;
+    r->key = r->lookup.body.sha256;
+    r->again = true;
+    for (size_t i = 0; err == PV_OK && i < count && r->count < PV_COUNT(names); i++) {
+        size_t room = PV_COUNT(names) - r->count, found = 0;
+        err = pv_store_names_of(ctx->store, &rids[i], names, room, &found);
+        for (size_t n = 0; err == PV_OK && n < found; n++)
+            err = bury_name(r, &names[n], ctx);
+    }
+    return err == PV_OK && r->count < PV_COUNT(names) ? bury_file(r, ctx) : err;
 }
 
 static void run(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct removal *r = PV_CONTAINER_OF(job, struct removal, job);
-    struct pv_id rids[NAMES_MAX];
-    size_t count = 0;
-    job->err = pv_lookup_run(&r->lookup, ctx);
-    if (job->err == PV_OK)
-        job->err = pv_store_names_of(ctx->store, &r->lookup.rid, rids, NAMES_MAX, &count);
-    if (job->err != PV_OK)
-        return;
-    if (r->lookup.by_name && count > 1) {
-        job->err = bury_name(r, &r->lookup.name_rid, ctx);
-        return;
-    }
-    for (size_t i = 0; job->err == PV_OK && i < count; i++)
-        job->err = bury_name(r, &rids[i], ctx);
-    if (job->err == PV_OK)
-        job->err = bury_file(r, ctx);
+    r->body = pv_malloc(PV_RECORD_BODY_MAX);
+    r->plain = pv_malloc(PV_RECORD_BODY_MAX);
+    if (r->body == NULL || r->plain == NULL)
+        job->err = PV_E_NOMEM;
+    else if (r->round == 0) /* later the target may mean another file */
+        job->err = pv_lookup_run(&r->lookup, ctx);
+    else
+        job->err = pv_lookup_key(&r->lookup, &r->key, ctx);
+    if (r->lookup.by_name && (job->err == PV_OK || job->err == PV_E_NOT_FOUND))
+        job->err = bury_by_name(r, ctx);
+    else if (job->err == PV_OK && (r->round == 0 || r->lookup.hlc < r->hlc))
+        job->err = bury_by_key(r, ctx);
+    if (r->body != NULL)
+        pv_wipe(r->body, PV_RECORD_BODY_MAX);
+    if (r->plain != NULL)
+        pv_wipe(r->plain, PV_RECORD_BODY_MAX);
+    pv_free(r->body);
+    pv_free(r->plain);
+    r->body = r->plain = NULL;
+}
+
+/* ---- the rounds ---- */
+
+static void drop_envelopes(struct removal *r)
+{
+    while (r->count > 0)
+        pv_free(r->envelopes[--r->count]);
 }
 
 static void release(struct removal *r)
 {
-    for (size_t i = 0; i < r->count; i++)
-        pv_free(r->envelopes[i]);
-    pv_wipe(r, sizeof *r);
+    drop_envelopes(r);
+    pv_lookup_release(&r->lookup);
     pv_free(r);
+}
+
+static void finish(struct removal *r)
+{
+    if (r->rq != NULL) {
+        char hex[PV_ID_HEX_LEN + 1];
+        pv_id_hex(hex, &r->key);
+        pv_request_ok(r->rq, json_pack("{s:s, s:I, s:I}", "key", hex, "files",
+                                       (json_int_t)r->files_removed, "names",
+                                       (json_int_t)r->names_removed));
+    }
+    release(r);
+}
+
+static void on_sealed(struct pv_job *job);
+
+/* What lost against a later write was not removed, and is nobody's business. */
+static size_t take_applied(struct removal *r)
+{
+    struct pv_node *n = r->files->config.node;
+    size_t applied = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        if (!r->ops[i].applied)
+            continue;
+        applied++;
+        *(r->is_file[i] ? &r->files_removed : &r->names_removed) += 1;
+        if (!pv_node_closing(n))
+            pv_publish_now(n, r->ops[i].u.record.env, r->ops[i].u.record.len);
+    }
+    drop_envelopes(r);
+    return applied;
 }
 
 static void on_committed(struct pv_job *job)
 {
     struct removal *r = PV_CONTAINER_OF(job, struct removal, job);
-    if (job->commit.err == PV_OK)
-        for (size_t i = 0; i < r->count; i++)
-            pv_publish_now(r->files->config.node, r->ops[i].u.record.env, r->ops[i].u.record.len);
-    if (r->rq != NULL && job->commit.err != PV_OK) {
-        pv_request_fail(r->rq, pv_exit_of(job->commit.err), "cannot write the removal: %s",
-                        pv_err_text(job->commit.err));
-    } else if (r->rq != NULL) {
-        char hex[PV_ID_HEX_LEN + 1];
-        pv_id_hex(hex, &r->lookup.body.sha256);
-        pv_request_ok(r->rq, json_pack("{s:s, s:i, s:I}", "key", hex, "files", (int)r->file_too,
-                                       "names", (json_int_t)r->names));
+    if (job->commit.err != PV_OK) {
+        if (r->rq != NULL)
+            pv_request_fail(r->rq, pv_exit_of(job->commit.err), "cannot write the removal: %s",
+                            pv_err_text(job->commit.err));
+        release(r);
+        return;
     }
-    release(r);
+    size_t applied = take_applied(r);
+    if (applied == 0 || !r->again || r->rq == NULL) {
+        finish(r);
+        return;
+    }
+    r->round++;
+    r->job = (struct pv_job){.run = run, .done = on_sealed};
+    pv_node_submit(r->files->config.node, &r->job);
 }
 
 static void on_sealed(struct pv_job *job)
 {
     struct removal *r = PV_CONTAINER_OF(job, struct removal, job);
+    if (r->round > 0 && job->err == PV_E_NOT_FOUND)
+        job->err = PV_OK; /* the end */
     if (job->err != PV_OK) {
         if (r->rq != NULL)
             pv_lookup_refuse(r->files, r->rq, &r->lookup, job->err);
         release(r);
-        return;
+    } else if (r->count == 0) {
+        finish(r);
+    } else {
+        r->job =
+            (struct pv_job){.done = on_committed, .commit = {.ops = r->ops, .count = r->count}};
+        pv_node_submit(r->files->config.node, &r->job);
     }
-    r->job = (struct pv_job){.done = on_committed, .commit = {.ops = r->ops, .count = r->count}};
-    pv_node_submit(r->files->config.node, &r->job);
 }
 
 static void on_cancel(struct pv_request *rq)
 {
     struct removal *r = rq->op;
-    r->rq = NULL; /* what was asked for is done all the same: it takes a moment only */
+    r->rq = NULL;
 }
 
 static const struct pv_request_ops ops = {.on_cancel = on_cancel};

@@ -38,8 +38,6 @@ void pv_request_fail(struct pv_request *rq, enum pv_exit exit, const char *fmt, 
 
 void pv_request_ok(struct pv_request *rq, json_t *message)
 {
-    if (message == NULL)
-        message = json_object();
     if (json_object_set_new(message, "ok", json_true()) != 0) {
         json_decref(message);
         message = NULL; /* the connection says that the reply was lost */

@@ -45,7 +45,8 @@ struct pv_request {
 /* {"ok":false,"exit":..,"error":..}; the text is one line, printf-like. */
 void pv_request_fail(struct pv_request *rq, enum pv_exit exit, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* Final reply {"ok":true} merged into message (stolen; NULL: nothing more to say). */
+/* Final reply {"ok":true} merged into message (stolen). NULL, which is what jansson gives when out
+ * of memory: the reply is a refusal. */
 void pv_request_ok(struct pv_request *rq, json_t *message);
 
 /* Name or target as bytes: key or key_hex. PV_E_NOT_FOUND: neither given; PV_E_INVALID. The

@@ -1,32 +1,32 @@
 /*
  * get: lookup (job) -> reserve memory -> walk the tree -> bytes in order -> whole hash -> end.
  *
- * The walk keeps one loaded node a level. Chunks are loaded PV_RETRIEVE_WINDOW at a time into a
- * ring of slots: `filled` counts chunks started, `hashed` those whose bytes went into the file's
- * SHA-256, `sent` those given to the client; sent <= hashed <= filled. Each stage goes on by itself
- * whenever the one before it, or the client, made room (advance). A range takes part of its first
- * and last chunk, and needs no whole hash: each blob is verified by its own key.
+ * Chunks are loaded PV_RETRIEVE_WINDOW at a time into a ring of slots: `filled` counts chunks
+ * started, `hashed` those whose bytes went into the file's SHA-256, `sent` those given to the
+ * client; sent <= hashed <= filled. Each stage goes on by itself whenever the one before it, or the
+ * client, made room (advance). Nodes and chunks share BUFFERS: the deeper the tree, the smaller the
+ * window. A range takes part of its first and last chunk, and needs no whole hash: each blob is
+ * verified by its own key.
  */
 #include "internal/file/blob_load.h"
 #include "internal/file/files_private.h"
+#include "internal/file/tree_walk.h"
 
 #include <string.h>
 
 enum {
     SLOTS = PV_RETRIEVE_WINDOW,
-    TREE_MEMORY = (SLOTS + 2) * PV_BLOB_LEN_MAX, /* the window, and nodes of two levels */
+    BUFFERS = SLOTS + 1, /* blobs held at once: chunks, the open nodes, one being loaded */
+    TREE_MEMORY = BUFFERS * PV_BLOB_LEN_MAX,
 };
+_Static_assert((int)BUFFERS > (int)PV_TREE_NODES_OPEN_MAX, "the deepest tree leaves one chunk");
+_Static_assert((int)TREE_MEMORY <= (int)PV_FILES_MEMORY_MIN, "one get always fits the budget");
 
 struct slot {
     struct pv_blob_load load;
     struct retrieve *r;
     bool ready;
     size_t from, len; /* what of the payload is wanted */
-};
-
-struct level {
-    uint8_t *entries;
-    size_t count, next;
 };
 
 struct retrieve {
@@ -37,13 +37,15 @@ struct retrieve {
     unsigned busy; /* jobs and cancelled loads that still refer to this */
     char target[PV_NAME_MAX + 1];
     struct pv_lookup lookup;
+    struct pv_entry root; /* from here on: of the file, the lookup is let go early */
+    struct pv_id key;
     bool ranged;
     uint64_t first, last; /* wanted bytes, inclusive */
     uint64_t at;          /* plaintext position of the next entry of the walk */
-    struct level levels[PV_TREE_DEPTH_MAX];
-    size_t depth;
+    struct pv_tree_walk walk;
     struct slot node; /* the tree node being loaded */
-    bool loading_node, walked;
+    bool started, loading_node, walked;
+    bool has_wrong_hash; /* an inline file whose bytes are not what its key says */
     struct slot slots[SLOTS];
     uint64_t filled, hashed, sent;
     size_t sent_of_chunk;
@@ -60,14 +62,16 @@ static void release(struct retrieve *r)
 {
     if (r->busy > 0)
         return;
-    while (r->depth > 0)
-        pv_free(r->levels[--r->depth].entries);
+    struct pv_files *f = r->files;
+    size_t reserved = r->reserved;
+    pv_tree_walk_release(&r->walk);
+    pv_lookup_release(&r->lookup);
     pv_sha256_free(r->sha);
     pv_budget_cancel(&r->wait);
-    if (r->reserved > 0)
-        pv_budget_give(&r->files->memory, r->reserved);
-    pv_wipe(&r->lookup, sizeof r->lookup);
+    pv_wipe(r, sizeof *r); /* data keys */
     pv_free(r);
+    if (reserved > 0)
+        pv_budget_give(&f->memory, reserved);
 }
 
 static void on_released(struct pv_blob_load *l)
@@ -97,7 +101,7 @@ static void finish_ok(struct retrieve *r)
 {
     struct pv_request *rq = r->rq;
     char hex[PV_ID_HEX_LEN + 1];
-    pv_id_hex(hex, &r->lookup.body.sha256);
+    pv_id_hex(hex, &r->key);
     rq->io->data(rq, (const uint8_t *)"", 0, true);
     pv_request_ok(rq, json_pack("{s:s}", "key", hex));
     stop(r);
@@ -109,8 +113,8 @@ static void fail_blob(struct retrieve *r, const struct pv_blob_load *l, enum pv_
     pv_id_hex(id, &l->entry.id);
     if (err == PV_E_CORRUPT)
         pv_request_fail(r->rq, PV_EXIT_CORRUPT,
-                        "blob %s is corrupt, and no member has a good copy: restore it from a "
-                        "backup, or store the file again",
+                        "blob %s is corrupt, and no good copy is within reach: connect more peers, "
+                        "or store the file again",
                         id);
     else if (err == PV_E_NOT_FOUND || err == PV_E_UNAVAILABLE)
         pv_request_fail(r->rq, PV_EXIT_UNAVAILABLE,
@@ -119,6 +123,13 @@ static void fail_blob(struct retrieve *r, const struct pv_blob_load *l, enum pv_
                         id);
     else
         pv_request_fail(r->rq, pv_exit_of(err), "cannot read blob %s: %s", id, pv_err_text(err));
+    stop(r);
+}
+
+static void fail_hash(struct retrieve *r)
+{
+    pv_request_fail(r->rq, PV_EXIT_CORRUPT,
+                    "the file's bytes do not have its SHA-256: its record is wrong");
     stop(r);
 }
 
@@ -135,29 +146,13 @@ static void on_chunk(struct pv_blob_load *l, enum pv_err err)
     advance(s->r);
 }
 
-static enum pv_err push_level(struct retrieve *r, const uint8_t *entries, size_t count)
-{
-    if (r->depth == PV_TREE_DEPTH_MAX)
-        return PV_E_CORRUPT;
-    struct level *level = &r->levels[r->depth];
-    level->entries = pv_memdup(entries, count * PV_ENTRY_LEN);
-    if (level->entries == NULL)
-        return PV_E_NOMEM;
-    level->count = count;
-    level->next = 0;
-    r->depth++;
-    return PV_OK;
-}
-
 static void on_node(struct pv_blob_load *l, enum pv_err err)
 {
     struct slot *s = l->ctx;
     struct retrieve *r = s->r;
     r->loading_node = false;
-    if (err == PV_OK) {
-        err = push_level(r, l->payload, l->count);
-        pv_blob_load_reset(l);
-    }
+    if (err == PV_OK)
+        err = pv_tree_walk_open(&r->walk, l);
     if (err == PV_OK)
         advance(r);
     else
@@ -177,24 +172,14 @@ static void start_chunk(struct retrieve *r, const struct pv_entry *e)
 }
 
 /* Goes on with the walk until the window is full, a node must be loaded, or the end is reached. */
-static enum pv_err walk(struct retrieve *r)
+static void walk(struct retrieve *r)
 {
-    while (!r->walked && !r->loading_node && r->filled - r->sent < SLOTS) {
-        if (r->depth == 0 || r->at > r->last) {
-            r->walked = true;
-            break;
-        }
-        struct level *level = &r->levels[r->depth - 1];
-        if (level->next == level->count) {
-            pv_free(level->entries);
-            r->depth--;
-            continue;
-        }
+    while (!r->walked && !r->loading_node && r->filled - r->sent < SLOTS &&
+           r->filled - r->sent + r->walk.depth < BUFFERS) {
         struct pv_entry e;
-        enum pv_err err = pv_entry_decode(&e, level->entries + level->next++ * PV_ENTRY_LEN);
-        if (err != PV_OK)
-            return err;
-        if (r->at + e.length <= r->first) {
+        if (r->at > r->last || !pv_tree_walk_next(&r->walk, &e)) {
+            r->walked = true;
+        } else if (r->at + e.length <= r->first) {
             r->at += e.length;
         } else if (e.kind == PV_BLOB_CHUNK) {
             start_chunk(r, &e);
@@ -204,7 +189,6 @@ static enum pv_err walk(struct retrieve *r)
             pv_blob_load_start(&r->node.load, r->files->config.node, &e);
         }
     }
-    return PV_OK;
 }
 
 /* ---- hashing and sending ---- */
@@ -267,10 +251,8 @@ static void check_whole(struct retrieve *r)
     struct pv_id id;
     if (!r->ranged) {
         pv_sha256_final(r->sha, id.b);
-        if (!pv_id_equal(&id, &r->lookup.body.sha256)) {
-            pv_request_fail(r->rq, PV_EXIT_CORRUPT,
-                            "the file's bytes do not have its SHA-256: its record is wrong");
-            stop(r);
+        if (!pv_id_equal(&id, &r->key)) {
+            fail_hash(r);
             return;
         }
     }
@@ -279,42 +261,33 @@ static void check_whole(struct retrieve *r)
 
 static void advance(struct retrieve *r)
 {
-    if (r->rq == NULL)
+    if (r->rq == NULL || !r->started) /* the client may become writable during the lookup */
         return;
     hash_next(r);
     send_ready(r);
-    enum pv_err err = walk(r);
-    if (err != PV_OK) {
-        pv_request_fail(r->rq, pv_exit_of(err), "the file's tree is malformed");
-        stop(r);
-    } else if (r->walked && r->sent == r->filled) {
+    walk(r);
+    if (r->walked && r->sent == r->filled)
         check_whole(r);
-    }
 }
 
 /* ---- the beginning ---- */
 
 static size_t tree_memory(const struct retrieve *r)
 {
-    return r->lookup.body.root.kind == PV_BLOB_NODE ? TREE_MEMORY : PV_BLOB_LEN_MAX;
+    return r->root.kind == PV_BLOB_NODE ? TREE_MEMORY : pv_blob_len((size_t)r->root.length);
 }
 
 static void start_tree(struct retrieve *r)
 {
-    uint8_t root[PV_ENTRY_LEN];
     r->reserved = tree_memory(r);
-    if (r->lookup.body.root.length != r->lookup.body.size) {
-        pv_request_fail(r->rq, PV_EXIT_CORRUPT, "the file's record contradicts itself");
-        stop(r);
-        return;
-    }
-    pv_entry_encode(root, &r->lookup.body.root);
     r->sha = r->ranged ? NULL : pv_sha256_new();
-    if ((!r->ranged && r->sha == NULL) || push_level(r, root, 1) != PV_OK) {
+    if (!r->ranged && r->sha == NULL) {
         pv_request_fail(r->rq, PV_EXIT_FAILED, "out of memory");
         stop(r);
         return;
     }
+    pv_tree_walk_init(&r->walk, &r->root);
+    r->started = true;
     advance(r);
 }
 
@@ -357,10 +330,24 @@ static void announce(struct retrieve *r)
     r->rq->io->event(r->rq, event);
 }
 
+static void send_inline(struct retrieve *r)
+{
+    const struct pv_file_body *b = &r->lookup.body;
+    if (b->size > 0)
+        r->rq->io->data(r->rq, b->data + r->first, (size_t)(r->last - r->first + 1), false);
+    finish_ok(r);
+}
+
 static void run_lookup(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct retrieve *r = PV_CONTAINER_OF(job, struct retrieve, lookup_job);
+    const struct pv_file_body *b = &r->lookup.body;
+    struct pv_id id;
     job->err = pv_lookup_run(&r->lookup, ctx);
+    if (job->err == PV_OK && b->is_inline) {
+        pv_sha256(id.b, b->data, (size_t)b->size);
+        r->has_wrong_hash = !pv_id_equal(&id, &b->sha256);
+    }
 }
 
 static void on_lookup(struct pv_job *job)
@@ -378,14 +365,18 @@ static void on_lookup(struct pv_job *job)
     }
     if (!settle_range(r))
         return;
-    announce(r);
-    const struct pv_file_body *b = &r->lookup.body;
-    if (b->is_inline) {
-        if (b->size > 0)
-            r->rq->io->data(r->rq, b->data + r->first, (size_t)(r->last - r->first + 1), false);
-        finish_ok(r);
+    if (r->has_wrong_hash) {
+        fail_hash(r);
         return;
     }
+    announce(r);
+    r->key = r->lookup.body.sha256;
+    r->root = r->lookup.body.root;
+    if (r->lookup.body.is_inline) {
+        send_inline(r);
+        return;
+    }
+    pv_lookup_release(&r->lookup);
     r->wait.granted = on_granted;
     if (pv_budget_take(&r->files->memory, tree_memory(r), &r->wait))
         start_tree(r);
@@ -408,12 +399,13 @@ static bool parse_range(struct retrieve *r, const json_t *range)
 {
     if (range == NULL)
         return true;
-    json_int_t first = json_integer_value(json_array_get(range, 0));
-    json_int_t last = json_integer_value(json_array_get(range, 1));
+    const json_t *from = json_array_get(range, 0), *to = json_array_get(range, 1);
+    json_int_t first = json_integer_value(from), last = json_integer_value(to);
     r->ranged = true;
     r->first = (uint64_t)first;
     r->last = (uint64_t)last;
-    return json_array_size(range) == 2 && first >= 0 && last >= first;
+    return json_array_size(range) == 2 && json_is_integer(from) && json_is_integer(to) &&
+           first >= 0 && last >= first;
 }
 
 void pv_retrieve_start(struct pv_files *f, struct pv_request *rq)

@@ -1,20 +1,24 @@
 /*
- * stat: lookup and names (job), then a walk over the tree. Nodes are loaded one at a time
- * (blob_load, which fetches a missing one); below them, chunks are only counted in the index, some
- * hundred a job, so that a large file does not occupy a thread.
+ * stat: lookup and names (job) -> reserve memory -> a walk over the tree -> the reply.
+ *
+ * Nodes are loaded one at a time (blob_load, which fetches a missing one); below them, chunks are
+ * only counted in the index, some hundred a job, so that a large file does not occupy a thread.
  */
 #include "internal/file/blob_load.h"
 #include "internal/file/files_private.h"
 #include "internal/file/open_record.h"
+#include "internal/file/tree_walk.h"
 
 #include <string.h>
 
-enum { NAMES_MAX = 256, ENTRIES_A_JOB = 500 };
-
-struct level {
-    uint8_t *entries;
-    size_t count, next;
+enum {
+    NAMES_MAX = 256,        /* looked at, under each rid of the file */
+    NAMES_BYTES_MAX = 8192, /* given: as JSON they are up to six times as long */
+    ENTRIES_A_JOB = 500,
+    /* The open nodes, and the last one while it is loaded. A chunk is never loaded. */
+    TREE_MEMORY = PV_TREE_NODES_OPEN_MAX * PV_BLOB_LEN_MAX,
 };
+_Static_assert((int)TREE_MEMORY <= (int)PV_FILES_MEMORY_MIN, "one stat always fits the budget");
 
 struct stating {
     struct pv_files *files;
@@ -26,9 +30,12 @@ struct stating {
     struct pv_lookup lookup;
     struct pv_id author; /* node id */
     json_t *names;
-    struct level levels[PV_TREE_DEPTH_MAX];
-    size_t depth;
-    bool descend; /* the next entry is a node: load it */
+    size_t names_len;
+    bool has_more_names;
+    struct pv_tree_walk walk;
+    size_t reserved;
+    struct pv_budget_wait wait;
+    bool descend, end; /* the next entry is a node: load it; there is none */
     struct pv_entry next_node;
     uint64_t blobs, stored_bytes, missing;
     unsigned copies; /* of the least copied blob */
@@ -36,16 +43,24 @@ struct stating {
 
 static void release(struct stating *s)
 {
-    while (s->depth > 0)
-        pv_free(s->levels[--s->depth].entries);
+    struct pv_files *f = s->files;
+    size_t reserved = s->reserved;
+    pv_tree_walk_release(&s->walk);
+    pv_lookup_release(&s->lookup);
+    pv_budget_cancel(&s->wait);
     json_decref(s->names);
-    pv_wipe(s, sizeof *s);
+    pv_wipe(s, sizeof *s); /* data keys */
     pv_free(s);
+    if (reserved > 0)
+        pv_budget_give(&f->memory, reserved);
 }
 
-static void fail(struct stating *s, enum pv_err err, const char *what)
+static void fail_tree(struct stating *s, enum pv_err err)
 {
-    pv_request_fail(s->rq, pv_exit_of(err), "%s: %s", what, pv_err_text(err));
+    /* The file is there, even if one of its nodes is certainly not. */
+    enum pv_exit exit = err == PV_E_NOT_FOUND ? PV_EXIT_UNAVAILABLE : pv_exit_of(err);
+    pv_request_fail(s->rq, exit, "cannot read the file's tree: %s",
+                    err == PV_E_NOT_FOUND ? "a node of it is on no member" : pv_err_text(err));
     release(s);
 }
 
@@ -60,30 +75,17 @@ static void answer(struct stating *s)
     pv_id_hex(key, &b->sha256);
     pv_node_id_format(author, &s->author);
     pv_request_ok(
-        s->rq, json_pack("{s:s, s:I, s:I, s:O, s:b, s:b, s:I, s:I, s:i, s:I, s:I, s:s}", "key", key,
-                         "size", (json_int_t)b->size, "mtime_ms", (json_int_t)b->mtime_ms, "names",
-                         s->names, "inline", (int)b->is_inline, "private", (int)b->is_private,
-                         "blobs", (json_int_t)s->blobs, "stored_bytes", (json_int_t)s->stored_bytes,
-                         "copies", (int)copies, "want", (json_int_t)active, "missing_blobs",
-                         (json_int_t)s->missing, "author", author));
+        s->rq,
+        json_pack("{s:s, s:I, s:I, s:O, s:b, s:b, s:b, s:I, s:I, s:i, s:I, s:I, s:s}", "key", key,
+                  "size", (json_int_t)b->size, "mtime_ms", (json_int_t)b->mtime_ms, "names",
+                  s->names, "more_names", (int)s->has_more_names, "inline", (int)b->is_inline,
+                  "private", (int)b->is_private, "blobs", (json_int_t)s->blobs, "stored_bytes",
+                  (json_int_t)s->stored_bytes, "copies", (int)copies, "want", (json_int_t)active,
+                  "missing_blobs", (json_int_t)s->missing, "author", author));
     release(s);
 }
 
 /* ---- the walk ---- */
-
-static enum pv_err push_level(struct stating *s, const uint8_t *entries, size_t count)
-{
-    if (s->depth == PV_TREE_DEPTH_MAX)
-        return PV_E_CORRUPT;
-    struct level *level = &s->levels[s->depth];
-    level->entries = pv_memdup(entries, count * PV_ENTRY_LEN);
-    if (level->entries == NULL)
-        return PV_E_NOMEM;
-    level->count = count;
-    level->next = 0;
-    s->depth++;
-    return PV_OK;
-}
 
 static enum pv_err count_blob(struct stating *s, const struct pv_id *id,
                               const struct pv_job_context *ctx)
@@ -107,34 +109,30 @@ static enum pv_err count_blob(struct stating *s, const struct pv_id *id,
 static void run_count(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct stating *s = PV_CONTAINER_OF(job, struct stating, job);
-    struct level *level = &s->levels[s->depth - 1];
     job->err = PV_OK;
     s->descend = false;
     for (unsigned i = 0; job->err == PV_OK && i < ENTRIES_A_JOB && !s->descend; i++) {
-        struct pv_entry e;
-        if (level->next == level->count)
+        s->end = !pv_tree_walk_next(&s->walk, &s->next_node);
+        if (s->end)
             return;
-        job->err = pv_entry_decode(&e, level->entries + level->next++ * PV_ENTRY_LEN);
-        if (job->err == PV_OK)
-            job->err = count_blob(s, &e.id, ctx);
-        s->descend = e.kind == PV_BLOB_NODE;
-        s->next_node = e;
+        job->err = count_blob(s, &s->next_node.id, ctx);
+        s->descend = s->next_node.kind == PV_BLOB_NODE;
     }
 }
 
-static void walk(struct stating *s);
+static void count_on(struct stating *s);
 
 static void on_node(struct pv_blob_load *l, enum pv_err err)
 {
     struct stating *s = PV_CONTAINER_OF(l, struct stating, node);
-    if (err == PV_OK) {
-        err = push_level(s, l->payload, l->count);
-        pv_blob_load_reset(l);
-    }
     if (err == PV_OK)
-        walk(s);
-    else
-        fail(s, err, "cannot read the file's tree");
+        err = pv_tree_walk_open(&s->walk, l);
+    if (err == PV_OK) {
+        count_on(s);
+        return;
+    }
+    pv_blob_load_reset(l);
+    fail_tree(s, err);
 }
 
 static void on_counted(struct pv_job *job)
@@ -144,38 +142,64 @@ static void on_counted(struct pv_job *job)
     if (s->rq == NULL) {
         release(s);
     } else if (job->err != PV_OK) {
-        fail(s, job->err, "cannot read the file's tree");
+        fail_tree(s, job->err);
+    } else if (s->end) {
+        answer(s);
+    } else if (s->descend && s->walk.depth == PV_TREE_NODES_OPEN_MAX) {
+        fail_tree(s, PV_E_CORRUPT); /* too deep */
     } else if (s->descend) {
         s->node.done = on_node;
         pv_blob_load_start(&s->node, s->files->config.node, &s->next_node);
     } else {
-        walk(s);
+        count_on(s);
     }
 }
 
-static void walk(struct stating *s)
+static void count_on(struct stating *s)
 {
-    while (s->depth > 0 && s->levels[s->depth - 1].next == s->levels[s->depth - 1].count)
-        pv_free(s->levels[--s->depth].entries);
-    if (s->depth == 0) {
-        answer(s);
-        return;
-    }
     s->running = true;
     s->job = (struct pv_job){.run = run_count, .done = on_counted};
     pv_node_submit(s->files->config.node, &s->job);
 }
 
+static void start_walk(struct stating *s)
+{
+    const struct pv_entry *root = &s->lookup.body.root;
+    s->reserved = root->kind == PV_BLOB_NODE ? TREE_MEMORY : 0;
+    pv_tree_walk_init(&s->walk, root);
+    count_on(s);
+}
+
+static void on_granted(struct pv_budget_wait *wait)
+{
+    start_walk(PV_CONTAINER_OF(wait, struct stating, wait));
+}
+
 /* ---- the beginning ---- */
 
-static enum pv_err read_names(struct stating *s, const struct pv_job_context *ctx)
+static enum pv_err add_name(struct stating *s, const struct pv_name_body *name)
+{
+    if (s->names_len + name->name_len > NAMES_BYTES_MAX) {
+        s->has_more_names = true;
+        return PV_OK;
+    }
+    s->names_len += name->name_len;
+    json_t *object = json_object();
+    pv_json_set_name(object, name->name, name->name_len);
+    if (json_object_size(object) == 0) {
+        json_decref(object);
+        return PV_E_NOMEM;
+    }
+    return json_array_append_new(s->names, object) == 0 ? PV_OK : PV_E_NOMEM;
+}
+
+static enum pv_err read_names_of(struct stating *s, const struct pv_id *rid, uint8_t *plain,
+                                 const struct pv_job_context *ctx)
 {
     struct pv_id rids[NAMES_MAX];
     size_t count = 0;
-    uint8_t *plain = pv_malloc(PV_RECORD_BODY_MAX);
-    enum pv_err err = plain == NULL
-                          ? PV_E_NOMEM
-                          : pv_store_names_of(ctx->store, &s->lookup.rid, rids, NAMES_MAX, &count);
+    enum pv_err err = pv_store_names_of(ctx->store, rid, rids, NAMES_MAX, &count);
+    s->has_more_names = s->has_more_names || count == NAMES_MAX;
     for (size_t i = 0; err == PV_OK && i < count; i++) {
         struct pv_record rec;
         struct pv_name_body name;
@@ -183,26 +207,29 @@ static enum pv_err read_names(struct stating *s, const struct pv_job_context *ct
         err = pv_open_live(plain, &rec, &pending, &rids[i], ctx);
         if (err == PV_OK)
             err = pv_name_body_decode(&name, plain, rec.body_len, false);
-        if (err == PV_OK) {
-            json_t *object = json_object();
-            pv_json_set_name(object, name.name, name.name_len);
-            json_array_append_new(s->names, object);
-        } else if (err == PV_E_NOT_FOUND || err == PV_E_UNSUPPORTED) {
-            err = PV_OK; /* removed meanwhile, or under a key we have not got */
-        }
+        if (err == PV_OK)
+            err = add_name(s, &name);
+        else if (err == PV_E_NOT_FOUND || err == PV_E_UNSUPPORTED || err == PV_E_CORRUPT)
+            err = PV_OK; /* removed meanwhile, or nothing that we can read */
     }
-    pv_free(plain);
     return err;
 }
 
 static void run_lookup(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct stating *s = PV_CONTAINER_OF(job, struct stating, job);
-    job->err = pv_lookup_run(&s->lookup, ctx);
-    if (job->err != PV_OK)
-        return;
-    pv_node_id_of(&s->author, s->lookup.body.author.pub);
-    job->err = read_names(s, ctx);
+    struct pv_id rids[PV_LOOKUP_RIDS_MAX];
+    uint8_t *plain = pv_malloc(PV_RECORD_BODY_MAX);
+    job->err = plain == NULL ? PV_E_NOMEM : pv_lookup_run(&s->lookup, ctx);
+    if (job->err == PV_OK) {
+        pv_node_id_of(&s->author, s->lookup.body.author.pub);
+        size_t count = pv_lookup_rids(&s->lookup, rids, ctx);
+        for (size_t i = 0; job->err == PV_OK && i < count; i++)
+            job->err = read_names_of(s, &rids[i], plain, ctx);
+    }
+    if (plain != NULL)
+        pv_wipe(plain, PV_RECORD_BODY_MAX);
+    pv_free(plain);
 }
 
 static void on_lookup(struct pv_job *job)
@@ -211,23 +238,18 @@ static void on_lookup(struct pv_job *job)
     s->running = false;
     if (s->rq == NULL) {
         release(s);
-        return;
-    }
-    if (job->err != PV_OK) {
+    } else if (job->err != PV_OK) {
         pv_lookup_refuse(s->files, s->rq, &s->lookup, job->err);
         release(s);
-        return;
+    } else if (s->lookup.body.is_inline) {
+        answer(s);
+    } else if (s->lookup.body.root.kind != PV_BLOB_NODE) {
+        start_walk(s);
+    } else {
+        s->wait.granted = on_granted;
+        if (pv_budget_take(&s->files->memory, TREE_MEMORY, &s->wait))
+            start_walk(s);
     }
-    if (!s->lookup.body.is_inline) {
-        uint8_t root[PV_ENTRY_LEN];
-        pv_entry_encode(root, &s->lookup.body.root);
-        enum pv_err err = push_level(s, root, 1);
-        if (err != PV_OK) {
-            fail(s, err, "cannot read the file's tree");
-            return;
-        }
-    }
-    walk(s);
 }
 
 static void on_released(struct pv_blob_load *l)

@@ -18,42 +18,34 @@ static void run_counts(struct pv_job *job, const struct pv_job_context *ctx)
     job->err = pv_store_counts(ctx->store, &s->counts);
 }
 
-static void set_int(json_t *object, const char *key, uint64_t value)
-{
-    json_object_set_new(object, key, json_integer((json_int_t)value));
-}
-
-static void set_node(json_t *object, const struct pv_id *node_id)
-{
-    char text[PV_NODE_TEXT_LEN];
-    pv_node_id_format(text, node_id);
-    json_object_set_new(object, "node", json_string(text));
-}
-
+/* What the server says of itself, and what the node does. NULL: no memory for all of it. */
 static json_t *describe(struct status *s)
 {
     struct pv_files *f = s->files;
     const struct pv_node *n = f->config.node;
+    const struct pv_store_counts *c = &s->counts;
     struct pv_node_peer_info peers[PV_MEMBERS_MAX];
     size_t count = pv_node_peers(n, peers, PV_MEMBERS_MAX), in_sync = 0;
+    char text[PV_NODE_TEXT_LEN];
     for (size_t i = 0; i < count; i++)
         in_sync += peers[i].in_sync;
+    pv_node_id_format(text, &pv_node_config(n)->identity->node_id);
     json_t *o = json_object();
-    set_node(o, &pv_node_config(n)->identity->node_id);
-    f->config.describe_status(f->config.arg, o);
-    set_int(o, "blobs", s->counts.blobs);
-    set_int(o, "blob_bytes", s->counts.blob_bytes);
-    set_int(o, "files", s->counts.files);
-    set_int(o, "names", s->counts.names);
-    set_int(o, "records", s->counts.records);
-    set_int(o, "pending", s->counts.pending);
-    set_int(o, "disk_free_bytes", s->counts.disk_free_bytes);
-    set_int(o, "unknown_files", s->counts.unknown_files);
-    set_int(o, "members", pv_members_active(n));
-    set_int(o, "connected", count);
-    set_int(o, "in_sync", in_sync);
-    set_int(o, "mem_used_bytes", f->memory.used_bytes);
-    json_object_set_new(o, "healthy", json_boolean(s->counts.unknown_files <= 64));
+    if (f->config.describe_status != NULL)
+        f->config.describe_status(f->config.arg, o);
+    json_t *part = json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "node", text,
+        "blobs", (json_int_t)c->blobs, "blob_bytes", (json_int_t)c->blob_bytes, "files",
+        (json_int_t)c->files, "names", (json_int_t)c->names, "records", (json_int_t)c->records,
+        "pending", (json_int_t)c->pending, "disk_free_bytes", (json_int_t)c->disk_free_bytes,
+        "unknown_files", (json_int_t)c->unknown_files, "members", (json_int_t)pv_members_active(n),
+        "connected", (json_int_t)count, "in_sync", (json_int_t)in_sync, "mem_used_bytes",
+        (json_int_t)f->memory.used_bytes, "healthy", c->unknown_files <= PV_UNKNOWN_MAX);
+    if (part == NULL || json_object_update(o, part) != 0) {
+        json_decref(o);
+        o = NULL;
+    }
+    json_decref(part);
     return o;
 }
 
@@ -101,21 +93,23 @@ static const char *role_text(uint8_t role)
 static json_t *connected_peer(struct pv_files *f, const struct pv_node_peer_info *p)
 {
     uint64_t up_ms = pv_env_mono_ms(f->config.env) - p->up_since_ms;
-    json_t *o = json_object();
-    set_node(o, &p->node_id);
-    json_object_set_new(o, "address", json_string(p->address));
-    json_object_set_new(o, "state", json_string("connected"));
-    json_object_set_new(o, "role",
-                        json_string(role_text(p->keyed ? PV_ROLE_KEYED : PV_ROLE_BLIND)));
-    json_object_set_new(o, "dialled", json_boolean(p->dialled));
-    if (p->rtt_ms != UINT64_MAX)
-        set_int(o, "rtt_ms", p->rtt_ms);
-    json_object_set_new(o, "skew_ms", json_integer(p->skew_ms));
-    set_int(o, "connected_s", up_ms / 1000);
-    json_object_set_new(o, "in_sync", json_boolean(p->in_sync));
-    set_int(o, "offered", p->offered);
-    set_int(o, "wanted", p->wanted);
-    return o;
+    char text[PV_NODE_TEXT_LEN];
+    pv_node_id_format(text, &p->node_id);
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:b, s:o*, s:I, s:I, s:b, s:I, s:I}", "node", text, "address",
+        p->address, "state", "connected", "role",
+        role_text(p->keyed ? PV_ROLE_KEYED : PV_ROLE_BLIND), "dialled", (int)p->dialled, "rtt_ms",
+        p->rtt_ms != UINT64_MAX ? json_integer((json_int_t)p->rtt_ms) : NULL, "skew_ms",
+        (json_int_t)p->skew_ms, "connected_s", (json_int_t)(up_ms / 1000), "in_sync",
+        (int)p->in_sync, "offered", (json_int_t)p->offered, "wanted", (json_int_t)p->wanted);
+}
+
+static json_t *absent_peer(const struct pv_member *m)
+{
+    char text[PV_NODE_TEXT_LEN];
+    pv_node_id_format(text, &m->node_id);
+    return json_pack("{s:s, s:s, s:s}", "node", text, "state", "absent", "role",
+                     role_text(m->body.role));
 }
 
 void pv_query_peers(struct pv_files *f, struct pv_request *rq)
@@ -124,22 +118,24 @@ void pv_query_peers(struct pv_files *f, struct pv_request *rq)
     struct pv_node_peer_info peers[PV_MEMBERS_MAX];
     const struct pv_member *members[PV_MEMBERS_MAX];
     json_t *list = json_array();
+    bool complete = true;
     size_t count = pv_node_peers(n, peers, PV_MEMBERS_MAX);
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, connected_peer(f, &peers[i]));
+        complete = json_array_append_new(list, connected_peer(f, &peers[i])) == 0 && complete;
     count = pv_members_list(n, members, PV_MEMBERS_MAX);
     for (size_t i = 0; i < count; i++) {
         const struct pv_member *m = members[i];
         if (m->link != 0 || m->body.expelled ||
             pv_id_equal(&m->node_id, &pv_node_config(n)->identity->node_id))
             continue;
-        json_t *o = json_object();
-        set_node(o, &m->node_id);
-        json_object_set_new(o, "state", json_string("absent"));
-        json_object_set_new(o, "role", json_string(role_text(m->body.role)));
-        json_array_append_new(list, o);
+        complete = json_array_append_new(list, absent_peer(m)) == 0 && complete;
     }
-    f->config.describe_peers(f->config.arg, list);
+    if (f->config.describe_peers != NULL)
+        f->config.describe_peers(f->config.arg, list);
+    if (!complete) {
+        json_decref(list);
+        list = NULL;
+    }
     pv_request_ok(rq, json_pack("{s:o}", "peers", list));
 }
 
@@ -259,10 +255,14 @@ void pv_query_ping(struct pv_files *f, struct pv_request *rq)
         pv_request_fail(rq, PV_EXIT_USAGE, "ambiguous node id: %zu peers match", matches);
         return;
     }
-    struct ping *p = peer == 0 ? NULL : pv_calloc(1, sizeof *p);
-    if (p == NULL) {
+    if (peer == 0) {
         pv_request_fail(rq, PV_EXIT_UNAVAILABLE,
                         "no such peer is connected (see `peervault peers`)");
+        return;
+    }
+    struct ping *p = pv_calloc(1, sizeof *p);
+    if (p == NULL) {
+        pv_request_fail(rq, PV_EXIT_FAILED, "out of memory");
         return;
     }
     p->files = f;

@@ -45,9 +45,11 @@ Test(request, a_refusal_is_one_line_of_utf8)
 Test(request, success_says_ok_and_what_else_there_is)
 {
     struct pv_request rq = {.io = &io};
-    pv_request_ok(&rq, NULL);
+    pv_request_ok(&rq, json_object());
     cr_assert(json_is_true(json_object_get(last, "ok")));
     cr_assert_eq(json_object_size(last), 1);
+    pv_request_ok(&rq, NULL); /* out of memory: the connection refuses in its own words */
+    cr_assert_null(last);
     pv_request_ok(&rq, json_pack("{s:i}", "copies", 2));
     cr_assert(json_is_true(json_object_get(last, "ok")));
     cr_assert_eq(json_integer_value(json_object_get(last, "copies")), 2);
