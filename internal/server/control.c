@@ -3,8 +3,13 @@
  * requests wait in `queue` until the one upload or the one download they need is free, then move to
  * `open`. Data frames go to the request that is uploading.
  *
- * Invariants: at most one request uploads, at most one `get` is open; while `paused` > 0 or the
- * queue is full no input is wanted, but frames already in the buffer stay there.
+ * Invariants: at most one request uploads, at most one `get` is open; while `paused` > 0, the queue
+ * is full or too much output waits, no input is wanted, but frames already in the buffer stay
+ * there.
+ *
+ * Nothing of a reply is left out in silence. What jansson had no memory for makes the whole request
+ * `lost`: the rest of it is held back and its final reply is a refusal. Output that finds no memory
+ * breaks the connection, because the client would take the next bytes for the missing ones.
  */
 #include "internal/server/control.h"
 
@@ -15,7 +20,12 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { FRAME_MAX = PV_FRAME_HEADER_LEN + PV_CONTROL_JSON_MAX };
+enum {
+    FRAME_MAX = PV_FRAME_HEADER_LEN + PV_CONTROL_JSON_MAX,
+    /* No request is begun beyond the mark; each of those that are open may still have its final
+     * reply to say, and some small events. */
+    OUT_MAX = PV_CONTROL_OUT_STOP + (PV_CONTROL_REQUESTS_MAX + 16) * FRAME_MAX,
+};
 
 struct pv_control {
     struct pv_files *files;
@@ -28,8 +38,8 @@ struct pv_control {
     struct control_request *upload; /* data frames belong to it */
     struct control_request *download;
     bool discarding; /* the upload was answered already: its remaining data is dropped */
-    bool was_full;   /* writable said no: tell the requests when it is drained */
     bool starting;   /* inside start_download: no recursion */
+    bool is_broken;  /* output is missing: the next look at the input closes the connection */
     unsigned paused;
 };
 
@@ -37,6 +47,8 @@ struct control_request {
     struct pv_request rq;
     struct pv_control *control;
     bool is_get, paused;
+    bool is_blocked; /* writable said no: told when the output is drained */
+    bool is_lost;    /* an event could not be put together */
 };
 
 static struct control_request *of(const struct pv_request *rq)
@@ -51,45 +63,74 @@ static void put_frame(struct pv_control *c, enum pv_frame_type type, const void 
 {
     uint8_t header[PV_FRAME_HEADER_LEN];
     pv_frame_header_encode(header, type, (uint32_t)(a_len + b_len));
+    if (c->is_broken)
+        return;
     if (pv_buf_reserve(&c->out, sizeof header + a_len + b_len) != PV_OK ||
         pv_buf_append(&c->out, header, sizeof header) != PV_OK ||
-        pv_buf_append(&c->out, a, a_len) != PV_OK || pv_buf_append(&c->out, b, b_len) != PV_OK)
-        PV_LOG(c->env->log, PV_LOG_ERROR, PV_SUB_CONTROL, "reply lost", "cause", "out of memory");
+        pv_buf_append(&c->out, a, a_len) != PV_OK || pv_buf_append(&c->out, b, b_len) != PV_OK) {
+        PV_LOG(c->env->log, PV_LOG_ERROR, PV_SUB_CONTROL, "client dropped", "cause",
+               "no memory for its replies");
+        c->is_broken = true;
+    }
     c->io.changed(c->io.ctx);
 }
 
-static void put_json(struct pv_request *rq, json_t *message)
+/*
+ * The message as text, or NULL: it is too long, or there is no memory. The message is stolen. Into
+ * a buffer of ours: json_dumps leaves keys out when memory fails in the wrong moment
+ * (jansson 2.14).
+ */
+static char *text_of(const struct pv_request *rq, json_t *message, size_t *len)
 {
-    struct pv_control *c = of(rq)->control;
     char *text = NULL;
+    *len = 0;
     if (message != NULL && json_object_set_new(message, "id", json_integer(rq->id)) == 0)
-        text = json_dumps(message, JSON_COMPACT);
-    if (text != NULL && strlen(text) <= PV_CONTROL_JSON_MAX) {
-        put_frame(c, PV_FRAME_MESSAGE, text, strlen(text), "", 0);
-    } else {
-        static const char sorry[] = "{\"id\":%lld,\"ok\":false,\"exit\":70,"
-                                    "\"error\":\"the reply could not be put together\"}";
-        char line[sizeof sorry + 24];
-        int n = snprintf(line, sizeof line, sorry, (long long)rq->id);
-        put_frame(c, PV_FRAME_MESSAGE, line, (size_t)n, "", 0);
+        *len = json_dumpb(message, NULL, 0, JSON_COMPACT);
+    if (*len > 0 && *len <= PV_CONTROL_JSON_MAX)
+        text = pv_malloc(*len);
+    if (text != NULL && json_dumpb(message, text, *len, JSON_COMPACT) != *len) {
+        pv_free(text);
+        text = NULL;
     }
     json_decref(message);
-    /* jansson gives memory of its own allocator, which the server sets to ours. */
-    pv_free(text);
+    return text;
 }
 
 static void io_event(struct pv_request *rq, json_t *message)
 {
-    put_json(rq, message);
+    struct control_request *r = of(rq);
+    size_t len;
+    char *text = text_of(rq, message, &len);
+    r->is_lost = r->is_lost || text == NULL;
+    if (!r->is_lost)
+        put_frame(r->control, PV_FRAME_MESSAGE, text, len, "", 0);
+    pv_free(text);
+}
+
+static void put_final(struct control_request *r, json_t *message)
+{
+    static const char sorry[] = "{\"id\":%lld,\"ok\":false,\"exit\":1,\"error\":\"the reply could "
+                                "not be put together: it is too long, or memory is out\"}";
+    char line[sizeof sorry + 24];
+    size_t len;
+    char *text = text_of(&r->rq, message, &len);
+    int n = snprintf(line, sizeof line, sorry, (long long)r->rq.id);
+    if (text != NULL && !r->is_lost)
+        put_frame(r->control, PV_FRAME_MESSAGE, text, len, "", 0);
+    else
+        put_frame(r->control, PV_FRAME_MESSAGE, line, (size_t)n, "", 0);
+    pv_free(text);
 }
 
 static void io_data(struct pv_request *rq, const uint8_t *bytes, size_t len, bool end)
 {
-    struct pv_control *c = of(rq)->control;
+    struct control_request *r = of(rq);
+    if (r->is_lost)
+        return;
     do {
         size_t n = len > PV_CONTROL_DATA_MAX ? PV_CONTROL_DATA_MAX : len;
         uint8_t flags = end && n == len ? 1 : 0;
-        put_frame(c, PV_FRAME_STREAM, &flags, 1, bytes, n);
+        put_frame(r->control, PV_FRAME_STREAM, &flags, 1, bytes, n);
         bytes += n;
         len -= n;
     } while (len > 0);
@@ -97,11 +138,9 @@ static void io_data(struct pv_request *rq, const uint8_t *bytes, size_t len, boo
 
 static bool io_writable(const struct pv_request *rq)
 {
-    struct pv_control *c = of(rq)->control;
-    if (c->out.len < PV_CONTROL_OUT_HIGH)
-        return true;
-    c->was_full = true;
-    return false;
+    struct control_request *r = of(rq);
+    r->is_blocked = r->control->out.len >= PV_CONTROL_OUT_HIGH;
+    return !r->is_blocked;
 }
 
 static void io_pause(struct pv_request *rq, bool paused)
@@ -151,7 +190,7 @@ static void start_download(struct pv_control *c)
 static void io_finish(struct pv_request *rq, json_t *message)
 {
     struct pv_control *c = of(rq)->control;
-    put_json(rq, message);
+    put_final(of(rq), message);
     request_free(of(rq));
     start_download(c);
 }
@@ -220,7 +259,11 @@ static enum pv_err on_data(struct pv_control *c, const uint8_t *payload, size_t 
 
 bool pv_control_wants_input(const struct pv_control *c)
 {
-    return c->paused == 0 && c->count < PV_CONTROL_REQUESTS_MAX;
+    /* The limits are about new requests: a client that writes an upload to its end before it reads
+     * anything must get there. */
+    bool is_uploading = c->upload != NULL || c->discarding;
+    bool takes_requests = c->count < PV_CONTROL_REQUESTS_MAX && c->out.len < PV_CONTROL_OUT_STOP;
+    return c->paused == 0 && (is_uploading || takes_requests);
 }
 
 /* Handles whole frames at the front of the input while input is wanted. */
@@ -243,7 +286,7 @@ static enum pv_err pump(struct pv_control *c)
 
 enum pv_err pv_control_feed(struct pv_control *c, const uint8_t *bytes, size_t len)
 {
-    enum pv_err err = pv_buf_append(&c->in, bytes, len);
+    enum pv_err err = c->is_broken ? PV_E_NOMEM : pv_buf_append(&c->in, bytes, len);
     return err == PV_OK ? pump(c) : err;
 }
 
@@ -257,18 +300,28 @@ bool pv_control_take_output(struct pv_control *c, struct pv_buf *out)
     return true;
 }
 
-void pv_control_drained(struct pv_control *c)
+static struct control_request *next_blocked(struct pv_control *c)
 {
-    if (!c->was_full || c->out.len >= PV_CONTROL_OUT_HIGH)
-        return;
-    c->was_full = false;
     PV_LIST_EACH(&c->open, e)
     {
-        struct pv_request *rq = PV_LIST_ENTRY(e, struct pv_request, link);
-        if (rq->ops != NULL && rq->ops->on_writable != NULL)
-            rq->ops->on_writable(rq);
-        if (c->was_full)
-            break;
+        struct control_request *r = of(PV_LIST_ENTRY(e, struct pv_request, link));
+        if (r->is_blocked)
+            return r;
+    }
+    return NULL;
+}
+
+/* Whoever is told may end, and end others with it, so each look starts anew. The one that was told
+ * goes to the end of the list: several that have much to say take turns. */
+void pv_control_drained(struct pv_control *c)
+{
+    struct control_request *r;
+    while (c->out.len < PV_CONTROL_OUT_HIGH && (r = next_blocked(c)) != NULL) {
+        r->is_blocked = false;
+        pv_list_remove(&r->rq.link);
+        pv_list_push_back(&c->open, &r->rq.link);
+        if (r->rq.ops->on_writable != NULL)
+            r->rq.ops->on_writable(&r->rq);
     }
 }
 
@@ -283,8 +336,7 @@ enum pv_err pv_control_new(struct pv_control **out, struct pv_files *files,
     c->env = env;
     /* One whole frame, and what the socket gave beyond it. */
     pv_buf_init(&c->in, 2 * FRAME_MAX + 65536);
-    /* The high-water mark plus what one step of an operation appends (a chunk of a file). */
-    pv_buf_init(&c->out, PV_CONTROL_OUT_HIGH + 4 * 1024 * 1024);
+    pv_buf_init(&c->out, OUT_MAX);
     pv_list_init(&c->open);
     pv_list_init(&c->downloads);
     *out = c;

@@ -15,6 +15,8 @@
 enum {
     PV_CONTROL_REQUESTS_MAX = 64,
     PV_CONTROL_OUT_HIGH = 256 * 1024,
+    /* Of a client that sends requests and does not read: they are not read either. */
+    PV_CONTROL_OUT_STOP = 1024 * 1024,
 };
 
 struct pv_control;
@@ -27,7 +29,8 @@ struct pv_control_io {
 
 PV_MUST enum pv_err pv_control_new(struct pv_control **out, struct pv_files *files,
                                    const struct pv_control_io *io, const struct pv_env *env);
-/* Bytes from the client. PV_E_PROTOCOL: close the connection. */
+/* Bytes from the client (none: a look at what came before). Any error (PROTOCOL, NOMEM, LIMIT: more
+ * than was wanted): close the connection. */
 PV_MUST enum pv_err pv_control_feed(struct pv_control *c, const uint8_t *bytes, size_t len);
 bool pv_control_wants_input(const struct pv_control *c);
 /* Moves what is to be sent into *out (an empty buffer; swapped). False: nothing. */
