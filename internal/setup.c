@@ -9,6 +9,10 @@
 #include <poll.h>
 #include <stdio.h>
 
+#define KEYRING_MISSING                                                                          \
+    "%.200s has files, but its keyring is missing: put the keyring back from a backup, or make " \
+    "it "                                                                                        \
+    "anew from both secrets with `peervault key import`"
 #define SAY(why, ...) ((void)snprintf(why, PV_SETUP_TEXT_MAX, __VA_ARGS__))
 
 static enum pv_err parse_cluster_key(uint8_t key[static PV_KEY_LEN], const char *text, char *why)
@@ -68,7 +72,7 @@ static enum pv_err absent(const struct pv_vault *v, const char *name)
 }
 
 /* Until the lock is ours, or a keyring says that another process was quicker. */
-static enum pv_err lock_or_exists(struct pv_vault *v, const struct pv_env *env)
+static enum pv_err lock_or_exists(struct pv_vault *v, bool all_given, const struct pv_env *env)
 {
     uint64_t until = pv_env_mono_ms(env) + PV_SETUP_CREATE_WAIT_MS;
     long pid = 0;
@@ -80,7 +84,7 @@ static enum pv_err lock_or_exists(struct pv_vault *v, const struct pv_env *env)
         if (err != PV_OK)
             return err;
         if (locked == PV_OK) { /* fresh secrets would never open what is in there */
-            err = absent(v, "vault.db");
+            err = all_given ? PV_OK : absent(v, "vault.db");
             return err == PV_E_EXISTS ? PV_E_CORRUPT : err;
         }
         if (pv_env_mono_ms(env) >= until)
@@ -107,15 +111,13 @@ enum pv_err pv_setup_create(const char *path, const struct pv_secrets *secrets, 
     if (err == PV_OK)
         err = pv_vault_open(&vault, path, fs);
     if (err == PV_OK)
-        err = lock_or_exists(&vault, env);
+        err = lock_or_exists(
+            &vault, secrets->token != NULL && (blind || secrets->cluster_key != NULL), env);
     if (err != PV_OK) {
         if (err == PV_E_EXISTS)
             SAY(why, "there is a vault already: %.300s", path);
         else if (err == PV_E_CORRUPT)
-            SAY(why,
-                "%.200s has files, but its keyring is missing: put the keyring back from a "
-                "backup, or use another vault",
-                path);
+            SAY(why, KEYRING_MISSING, path);
         else
             SAY(why, "cannot make the vault %.300s: %s", path, pv_err_text(err));
         err = err == PV_E_NOT_FOUND ? PV_E_IO : err; /* NOT_FOUND is for who looks for a vault */
@@ -177,7 +179,10 @@ enum pv_err pv_setup_open(struct pv_setup *out, const char *path, const struct p
     bool is_open = err == PV_OK;
     if (is_open)
         err = pv_keyring_load(&out->keyring, fs, out->vault.dir, &line);
-    if (err == PV_E_NOT_FOUND) {
+    if (is_open && err == PV_E_NOT_FOUND && absent(&out->vault, "vault.db") == PV_E_EXISTS) {
+        SAY(why, KEYRING_MISSING, path);
+        err = PV_E_CORRUPT;
+    } else if (err == PV_E_NOT_FOUND) {
         SAY(why, "no vault at %s: make one with `peervault init`", path);
     } else if (err == PV_E_CORRUPT && line > 0) {
         SAY(why, "%s/keyring, line %u: malformed", path, line);

@@ -90,3 +90,17 @@ def test_two_first_stores_at_once_share_one_vault(scene):
             assert client.returncode == 0, err
             got = scene.run("--vault", node.vault, "get", out.decode()[:64], env=env)
             assert got.out == open(path, "rb").read()
+
+
+def test_a_lost_keyring_comes_back_from_its_export(scene):
+    node = scene.node("a")
+    env = scene.environment()
+    path = scene.file("f", 300000)
+    key = scene.run("--vault", node.vault, "store", path, env=env).text[:64]
+    paper = scene.run("--vault", node.vault, "key", "export", env=env).out
+    os.unlink(os.path.join(node.vault, "keyring"))
+    for args in (["get", key], ["store", path], ["ls"], ["init"]):
+        lost = scene.run("--vault", node.vault, *args, env=env, code=4)
+        assert b"keyring is missing" in lost.err, lost
+    scene.run("--vault", node.vault, "key", "import", "-", stdin=paper, env=env)
+    assert scene.run("--vault", node.vault, "get", key, env=env).out == open(path, "rb").read()
