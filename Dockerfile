@@ -1,6 +1,6 @@
 # PeerVault in a container. Any builder will do; nothing here needs BuildKit.
 #
-#   docker build -t peervault .                 the image: the program, its libraries, an empty vault
+#   docker build -t peervault .                 the program, its libraries, an empty vault
 #   docker build --target test .                builds, and runs the unit and integration tests
 #
 # A builder without BuildKit goes through every stage above the wanted one, tests included:

@@ -1,6 +1,6 @@
-# lib.sh: a Docker engine, the base image and a cluster, for the scripts in this folder; each of them
-# sources it and calls docker_up. At exit everything is as it was: containers, volumes, networks,
-# images, and the engine when it was started here.
+# lib.sh: a Docker engine, the base image and a cluster, for the scripts in this folder; each sources
+# it and calls docker_up. At exit everything is as it was: containers, volumes, networks, images, and
+# the engine when it was started here.
 #
 # shellcheck shell=bash
 
@@ -49,7 +49,7 @@ install_packages() {
     fi
 }
 
-# Where bridged packets pass the machine's firewall and it forwards nothing, the nodes could not meet.
+# Where bridged packets pass the machine's firewall and it forwards nothing, nodes could not meet.
 open_bridges() {
     [ "$(cat /proc/sys/net/bridge/bridge-nf-call-iptables 2>/dev/null)" = 1 ] || return 0
     iptables -S FORWARD 2>/dev/null | grep -qx -e '-P FORWARD DROP' || return 0
@@ -65,8 +65,8 @@ close_bridges() {
     bridges_opened=''
 }
 
-# start_engine OPTION...: an engine of our own. It leaves the machine's firewall alone: the cluster's
-# network is private, and the builds use the machine's own.
+# start_engine OPTION...: an engine of our own. It leaves the machine's firewall alone: the
+# cluster's network is private, and the builds use the machine's own.
 start_engine() {
     export DOCKER_HOST=unix://$work/docker.sock
     dockerd --host "$DOCKER_HOST" --data-root "$work/data" --exec-root "$work/exec" \
@@ -170,7 +170,8 @@ have_base() {
 project=peervault-test-$$
 
 compose() {
-    "${compose[@]}" --project-directory "$root" -f "$root/compose.yaml" -p "$project" "$@" </dev/null
+    "${compose[@]}" --project-directory "$root" -f "$root/compose.yaml" -p "$project" \
+        "$@" </dev/null
 }
 
 cluster_down() {
