@@ -1,6 +1,6 @@
-# lib.sh: a Docker engine, the base image and a cluster, for the scripts in this folder; each sources
-# it and calls docker_up. At exit everything is as it was: containers, volumes, networks, images, and
-# the engine when it was started here.
+# lib.sh: a Docker engine, the base image and a cluster, for the scripts in this folder; each one
+# sources it and calls docker_up. At exit everything is as it was: containers, volumes, networks,
+# images, and the engine when it was started here.
 #
 # shellcheck shell=bash
 
