@@ -90,9 +90,9 @@ struct pv_incoming { /* one id that we lack, whoever offers it */
     struct pv_push *push;
     struct pv_id id;
     enum pv_incoming_state state;
-    struct pv_list offers;        /* struct pv_offer_in */
-    struct pv_offer_in *from;     /* whose stream it is or was; NULL: none or gone */
-    uint8_t *body;                /* size bytes, reserved; kept while QUEUED if it was cut */
+    struct pv_list offers;    /* struct pv_offer_in */
+    struct pv_offer_in *from; /* whose stream it is or was; NULL: none or gone */
+    uint8_t *body;            /* size bytes, reserved; kept while QUEUED if it was cut */
     uint32_t size, got;
     uint8_t kind;
     bool mixed; /* got is from several transfers */
