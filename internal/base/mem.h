@@ -68,5 +68,9 @@ PV_MUST bool pv_budget_take(struct pv_budget *b, size_t bytes, struct pv_budget_
 /* No-op when not waiting. May grant those that waited behind, like pv_budget_give. */
 void pv_budget_cancel(struct pv_budget_wait *wait);
 void pv_budget_give(struct pv_budget *b, size_t bytes);
+static inline bool pv_budget_is_awaited(const struct pv_budget *b) /* somebody waits */
+{
+    return b->head != NULL;
+}
 
 #endif

@@ -7,6 +7,10 @@
  * client, made room (advance). Nodes and chunks share BUFFERS: the deeper the tree, the smaller the
  * window. A range takes part of its first and last chunk, and needs no whole hash: each blob is
  * verified by its own key.
+ *
+ * A client may stop reading for hours (a pager). After STALL_MS without a byte taken its memory
+ * goes to whoever waits for some: the get is parked. `first` is the next byte to be sent, so that a
+ * new walk begins there when the client reads on; what is in the hash already is not hashed again.
  */
 #include "internal/file/blob_load.h"
 #include "internal/file/files_private.h"
@@ -18,6 +22,7 @@ enum {
     SLOTS = PV_RETRIEVE_WINDOW,
     BUFFERS = SLOTS + 1, /* blobs held at once: chunks, the open nodes, one being loaded */
     TREE_MEMORY = BUFFERS * PV_BLOB_LEN_MAX,
+    STALL_MS = 5000,
 };
 _Static_assert((int)BUFFERS > (int)PV_TREE_NODES_OPEN_MAX, "the deepest tree leaves one chunk");
 _Static_assert((int)TREE_MEMORY <= (int)PV_FILES_MEMORY_MIN, "one get always fits the budget");
@@ -27,6 +32,7 @@ struct slot {
     struct retrieve *r;
     bool ready;
     size_t from, len; /* what of the payload is wanted */
+    uint64_t end;     /* plaintext position behind it */
 };
 
 struct retrieve {
@@ -40,7 +46,8 @@ struct retrieve {
     struct pv_entry root; /* from here on: of the file, the lookup is let go early */
     struct pv_id key;
     bool ranged;
-    uint64_t first, last; /* wanted bytes, inclusive */
+    uint64_t first, last; /* wanted bytes, inclusive; what was sent is not wanted any more */
+    uint64_t hashed_to;   /* plaintext position up to which sha goes */
     uint64_t at;          /* plaintext position of the next entry of the walk */
     struct pv_tree_walk walk;
     struct slot node; /* the tree node being loaded */
@@ -52,16 +59,36 @@ struct retrieve {
     struct pv_sha256 *sha;
     size_t reserved;
     struct pv_budget_wait wait;
+    struct pv_timer stall;
+    bool parked, reads_on; /* reads_on: the client did, while loads of the parked get still ran */
 };
 
 static void advance(struct retrieve *r);
 
 /* ---- the end ---- */
 
+static void give_memory_back(struct retrieve *r)
+{
+    size_t reserved = r->reserved;
+    pv_tree_walk_release(&r->walk);
+    r->reserved = 0;
+    if (reserved > 0)
+        pv_budget_give(&r->files->memory, reserved);
+}
+
+static void unpark(struct retrieve *r);
+
+/* Nothing refers to r any more: it goes, or, if it was parked, only its memory does. */
 static void release(struct retrieve *r)
 {
     if (r->busy > 0)
         return;
+    if (r->rq != NULL) {
+        give_memory_back(r);
+        if (r->reads_on)
+            unpark(r);
+        return;
+    }
     struct pv_files *f = r->files;
     size_t reserved = r->reserved;
     pv_tree_walk_release(&r->walk);
@@ -81,11 +108,9 @@ static void on_released(struct pv_blob_load *l)
     release(s->r);
 }
 
-/* Stops everything; the request has been answered or is gone. */
-static void stop(struct retrieve *r)
+/* What still runs afterwards is counted in busy. */
+static void cancel_loads(struct retrieve *r)
 {
-    r->rq = NULL;
-    r->busy++; /* cancelling must not free r under our feet */
     if (!pv_blob_load_cancel(&r->node.load))
         r->busy++;
     for (size_t i = 0; i < SLOTS; i++) {
@@ -93,7 +118,15 @@ static void stop(struct retrieve *r)
         if (!in_use && !pv_blob_load_cancel(&r->slots[i].load))
             r->busy++;
     }
-    r->busy--;
+}
+
+/* Stops everything; the request has been answered or is gone. */
+static void stop(struct retrieve *r)
+{
+    r->rq = NULL;
+    pv_files_disarm(&r->stall);
+    if (!r->parked)
+        cancel_loads(r);
     release(r);
 }
 
@@ -167,7 +200,7 @@ static void start_chunk(struct retrieve *r, const struct pv_entry *e)
     s->len = (size_t)((end - 1 > r->last ? r->last + 1 - r->at : e->length) - s->from);
     s->ready = false;
     s->load.done = on_chunk;
-    r->at = end;
+    s->end = r->at = end;
     pv_blob_load_start(&s->load, r->files->config.node, e);
 }
 
@@ -204,10 +237,12 @@ static void run_hash(struct pv_job *job, const struct pv_job_context *ctx)
 static void on_hashed(struct pv_job *job)
 {
     struct retrieve *r = PV_CONTAINER_OF(job, struct retrieve, hash_job);
+    struct slot *s = &r->slots[r->hashed % SLOTS];
     r->hashing = false;
+    r->hashed_to = s->end;
     r->busy--;
-    if (r->rq == NULL) {
-        pv_blob_load_reset(&r->slots[r->hashed % SLOTS].load);
+    if (r->rq == NULL || r->parked) {
+        pv_blob_load_reset(&s->load);
         release(r);
         return;
     }
@@ -217,17 +252,21 @@ static void on_hashed(struct pv_job *job)
 
 static void hash_next(struct retrieve *r)
 {
-    if (r->hashing || r->hashed == r->filled || !r->slots[r->hashed % SLOTS].ready)
-        return;
-    if (r->ranged) {
-        while (r->hashed < r->filled && r->slots[r->hashed % SLOTS].ready)
+    while (!r->hashing && r->hashed < r->filled && r->slots[r->hashed % SLOTS].ready) {
+        if (r->ranged || r->slots[r->hashed % SLOTS].end <= r->hashed_to) {
             r->hashed++;
-        return;
+            continue;
+        }
+        r->hashing = true;
+        r->busy++;
+        r->hash_job = (struct pv_job){.run = run_hash, .done = on_hashed};
+        pv_node_submit(r->files->config.node, &r->hash_job);
     }
-    r->hashing = true;
-    r->busy++;
-    r->hash_job = (struct pv_job){.run = run_hash, .done = on_hashed};
-    pv_node_submit(r->files->config.node, &r->hash_job);
+}
+
+static void await_reader(struct retrieve *r)
+{
+    pv_files_arm(r->files, &r->stall, pv_env_mono_ms(r->files->config.env) + STALL_MS);
 }
 
 static void send_ready(struct retrieve *r)
@@ -238,12 +277,29 @@ static void send_ready(struct retrieve *r)
         size_t n = left > PV_CONTROL_DATA_MAX ? PV_CONTROL_DATA_MAX : left;
         r->rq->io->data(r->rq, s->load.payload + s->from + r->sent_of_chunk, n, false);
         r->sent_of_chunk += n;
+        r->first += n;
+        pv_files_disarm(&r->stall);
         if (r->sent_of_chunk == s->len) {
             r->sent_of_chunk = 0;
             r->sent++;
             pv_blob_load_reset(&s->load);
         }
     }
+    if (r->sent < r->hashed && !pv_list_linked(&r->stall.link))
+        await_reader(r);
+}
+
+static void on_stall(struct pv_timer *t)
+{
+    struct retrieve *r = PV_CONTAINER_OF(t, struct retrieve, stall);
+    if (!pv_budget_is_awaited(&r->files->memory)) {
+        await_reader(r); /* nobody is the worse for it */
+        return;
+    }
+    r->parked = true;
+    r->started = r->reads_on = false;
+    cancel_loads(r);
+    release(r);
 }
 
 static void check_whole(struct retrieve *r)
@@ -280,7 +336,8 @@ static size_t tree_memory(const struct retrieve *r)
 static void start_tree(struct retrieve *r)
 {
     r->reserved = tree_memory(r);
-    r->sha = r->ranged ? NULL : pv_sha256_new();
+    if (!r->ranged && r->sha == NULL)
+        r->sha = pv_sha256_new();
     if (!r->ranged && r->sha == NULL) {
         pv_request_fail(r->rq, PV_EXIT_FAILED, "out of memory");
         stop(r);
@@ -295,6 +352,21 @@ static void on_granted(struct pv_budget_wait *wait)
 {
     struct retrieve *r = PV_CONTAINER_OF(wait, struct retrieve, wait);
     start_tree(r);
+}
+
+static void reserve(struct retrieve *r)
+{
+    r->wait.granted = on_granted;
+    if (pv_budget_take(&r->files->memory, tree_memory(r), &r->wait))
+        start_tree(r);
+}
+
+static void unpark(struct retrieve *r)
+{
+    r->parked = r->loading_node = r->walked = false;
+    r->at = r->filled = r->hashed = r->sent = 0;
+    r->sent_of_chunk = 0;
+    reserve(r);
 }
 
 /* The range in bytes of this file; false: answered already. */
@@ -377,14 +449,18 @@ static void on_lookup(struct pv_job *job)
         return;
     }
     pv_lookup_release(&r->lookup);
-    r->wait.granted = on_granted;
-    if (pv_budget_take(&r->files->memory, tree_memory(r), &r->wait))
-        start_tree(r);
+    reserve(r);
 }
 
 static void on_writable(struct pv_request *rq)
 {
-    advance(rq->op);
+    struct retrieve *r = rq->op;
+    if (!r->parked)
+        advance(r);
+    else if (r->busy == 0)
+        unpark(r);
+    else
+        r->reads_on = true;
 }
 
 static void on_cancel(struct pv_request *rq)
@@ -416,6 +492,7 @@ void pv_retrieve_start(struct pv_files *f, struct pv_request *rq)
         return;
     }
     r->files = f;
+    r->stall.fire = on_stall;
     r->node.r = r;
     r->node.load.ctx = &r->node;
     r->node.load.released = on_released;

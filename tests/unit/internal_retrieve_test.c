@@ -409,6 +409,103 @@ Test(retrieve, many_gets_share_the_memory)
     pvt_server_free(s);
 }
 
+/* ---- a client that stops reading ---- */
+
+enum { STALL_MS = 5000, STALL_LEN = 4000000 };
+
+/* A get that stopped reading at some point, and another that waits for its memory. */
+static struct pvt_client *stalled(struct pvt_server *s, json_t *args, size_t room, uint64_t steps,
+                                  struct pvt_client **waiter, const char *key)
+{
+    struct pvt_client *c = pvt_ask_with_room(s, args, room);
+    pvt_settle(&s->net);
+    *waiter = pvt_begin(s, get_args(key));
+    pvt_settle(&s->net);
+    cr_assert_eq((*waiter)->len, 0);
+    pvt_read_on(c, 700000); /* some more, so that loads are on their way when it stops for good */
+    pvt_steps(&s->net, steps);
+    pvt_me(s)->env.mono_ms += STALL_MS;
+    pvt_files_due(pvt_me(s));
+    return c;
+}
+
+Test(retrieve, memory_of_a_client_that_does_not_read)
+{
+    struct pvt_server *s = pvt_server_new(1);
+    uint8_t *bytes = pvt_content(11, STALL_LEN);
+    struct pvt_key key = pvt_store(s, NULL, bytes, STALL_LEN);
+    for (int ranged = 0; ranged < 2; ranged++) {
+        for (uint64_t steps = 0; steps < 10; steps++) {
+            for (int early = 0; early < 3; early++) {
+                size_t from = ranged ? 1234 : 0;
+                json_t *args =
+                    ranged ? range_args(key.hex, 1234, STALL_LEN - 1) : get_args(key.hex);
+                struct pvt_client *waiter;
+                struct pvt_client *c = stalled(s, args, 1, steps, &waiter, key.hex);
+                if (early == 1)
+                    pvt_read_on(c, SIZE_MAX); /* before its loads have ended */
+                if (early == 2)
+                    pvt_cancel(c);
+                pvt_settle(&s->net);
+                delivered(waiter, bytes, STALL_LEN);
+                if (early == 2) {
+                    pvt_client_free(c);
+                    continue;
+                }
+                pvt_read_on(c, 300000);
+                pvt_settle(&s->net);
+                while (c->is_open) {
+                    pvt_read_on(c, 300000);
+                    pvt_settle(&s->net);
+                }
+                delivered(c, bytes + from, STALL_LEN - from);
+            }
+        }
+    }
+    free(bytes);
+    pvt_server_free(s);
+}
+
+Test(retrieve, nobody_waits_so_nothing_is_lost)
+{
+    struct pvt_server *s = pvt_server_new(1);
+    uint8_t *bytes = pvt_content(11, STALL_LEN);
+    struct pvt_key key = pvt_store(s, NULL, bytes, STALL_LEN);
+    struct pvt_client *c = pvt_ask_with_room(s, get_args(key.hex), 1);
+    pvt_settle(&s->net);
+    for (int i = 0; i < 100; i++) {
+        pvt_me(s)->env.mono_ms += STALL_MS;
+        pvt_files_due(pvt_me(s));
+        cr_assert_gt(pv_files_deadline_ms(s->files), pvt_me(s)->env.mono_ms);
+        cr_assert_gt(s->files->memory.used_bytes, 0);
+    }
+    pvt_read_on(c, SIZE_MAX);
+    pvt_settle(&s->net);
+    delivered(c, bytes, STALL_LEN);
+    cr_assert_eq(pv_files_deadline_ms(s->files), UINT64_MAX);
+    free(bytes);
+    pvt_server_free(s);
+}
+
+/* Parked, and cancelled then, or the whole server ends. */
+Test(retrieve, parked_and_gone)
+{
+    struct pvt_server *s = pvt_server_new(1);
+    uint8_t *bytes = pvt_content(11, STALL_LEN);
+    struct pvt_key key = pvt_store(s, NULL, bytes, STALL_LEN);
+    struct pvt_client *waiter, *c = stalled(s, get_args(key.hex), 1, 0, &waiter, key.hex);
+    pvt_settle(&s->net);
+    delivered(waiter, bytes, STALL_LEN);
+    cr_assert_eq(s->files->memory.used_bytes, 0);
+    pvt_read_on(c, 1); /* waits for memory once more */
+    pvt_settle(&s->net);
+    cr_assert(c->is_open);
+    pvt_cancel(c);
+    pvt_client_free(c);
+    free(bytes);
+    pvt_server_free(s);
+}
+
 /* A file of one chunk takes what it needs, not what the longest chunk would. */
 Test(retrieve, small_files_do_not_wait_for_each_other)
 {
