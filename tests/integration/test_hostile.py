@@ -1,11 +1,16 @@
 """What strangers and dishonest peers can do to a daemon: nothing that outlives their connection."""
 import os
 import re
+import select
+import shutil
+import signal
 import socket
 import struct
 
-from harness import Skip, wait_in_sync, wait_until
-from peer import Peer, BLIND, DIGEST, KEYED, LOST
+from harness import Skip, cluster, wait_has_blobs, wait_in_sync, wait_until
+from session import DIGEST, HELLO, LOST, STORE, Session
+
+MIB = 1 << 20
 
 
 def descriptors(node):
@@ -17,16 +22,35 @@ def memory_kib(node):
         return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
 
 
+def member(scene, node):
+    """A keyed peer; it has been admitted when it hears the daemon's digest."""
+    session = Session(node.address, scene.token, scene.cluster_key)
+    scene.cleanups.append(session.socket.close)
+    session.start()
+    while session.receive()[0] != DIGEST:
+        pass
+    return session
+
+
+def send_all(session, data):
+    """Sends much, and throws away what comes meanwhile, so that the two do not wait for each other.
+    Until it has all been taken; nothing can be read from the session afterwards."""
+    session.socket.setblocking(False)
+    while data:
+        readable, writable, _ = select.select([session.socket], [session.socket], [], 60)
+        assert readable or writable, "the daemon takes nothing"
+        assert not readable or session.socket.recv(1 << 16), "closed"
+        if writable:
+            data = data[session.socket.send(data[:1 << 18]):]
+
+
 def test_a_peer_without_the_key_cannot_stop_the_daemon(scene):
     a = scene.node("a").start()
-    peer = Peer(a, role=BLIND)
+    peer = Session(a.address, scene.token, os.urandom(32).hex())
+    peer.send(HELLO, peer.hello())
     peer.goodbye(6)
-    peer.ended()
-    peer.close()
-    other = Peer(a, role=KEYED)
-    other.goodbye(6)
-    other.ended()
-    other.close()
+    peer.until_closed()
+    peer.socket.close()
     assert a.status()["healthy"] is True
     b = scene.node("b").start(peers=[a])
     wait_in_sync([a, b])
@@ -62,24 +86,49 @@ def test_garbage_leaves_nothing_behind(scene):
         assert memory_kib(a) < memory + 4096
 
 
-def admitted(scene, node):
-    """A keyed member that lies; it has been admitted when it hears our digest."""
-    peer = Peer(node, cluster_key=scene.cluster_key)
-    peer.expect(DIGEST)
-    return peer
-
-
 def test_floods_of_small_messages_cost_no_memory(scene):
     if scene.sanitized:
         raise Skip("memory of a sanitized program says nothing")
     a = scene.node("a").start()
-    peer = admitted(scene, a)
+    peer = member(scene, a)
     before = a.rss_peak_kib()
-    buckets = b"".join(peer.sealed(1, bytes([DIGEST, 2]) + struct.pack(">HHI", i, 1, 7) + bytes(16))
-                       for i in range(1200))
-    lost = b"".join(peer.sealed(1, bytes([LOST]) + struct.pack(">IH", 0, 1024) +
-                                os.urandom(1024 * 32)) for i in range(600))
-    peer.send_all(buckets + lost)
+    flood = [bytes([DIGEST, 2]) + struct.pack(">HHI", i, 1, 7) + bytes(16) for i in range(1200)]
+    flood += [bytes([LOST]) + struct.pack(">IH", 0, 1024) + os.urandom(1024 * 32)
+              for _ in range(600)]
+    send_all(peer, b"".join(peer.out.seal(1, message) for message in flood))
     assert a.status()["healthy"] is True
     assert a.rss_peak_kib() < before + (16 << 10), (before, a.rss_peak_kib())
-    peer.close()
+
+
+def test_promises_that_are_not_kept_delay_nobody_for_long(scene):
+    """Two members have half of the memory for bodies each, and send nothing."""
+    a, b = cluster(scene, "ab")
+    for _ in range(2):
+        offers = b"".join(os.urandom(32) + struct.pack(">BI", 1, 983088) for _ in range(64))
+        member(scene, a).send(STORE, struct.pack(">H", 64) + offers)
+    b.store(scene.file("f", 4 * MIB))
+    wait_until(lambda: a.status()["blobs"] == b.status()["blobs"], "blobs of the honest one")
+
+
+def test_a_stopped_member_costs_the_others_nothing(scene):
+    a, b, c = cluster(scene)
+    b.process.send_signal(signal.SIGSTOP)
+    a.store(scene.file("f", 40 * MIB))
+    wait_has_blobs([a, c])
+    b.process.send_signal(signal.SIGCONT)
+    wait_has_blobs([a, b, c])
+    wait_in_sync([a, b, c])
+
+
+def test_a_copied_vault_ends_both_daemons(scene):
+    a, b = cluster(scene, "ab")
+    b.stop()
+    twin = scene.node("twin")
+    shutil.copytree(b.vault, twin.vault)
+    b.start(peers=[a])
+    wait_in_sync([a, b])
+    twin.start(peers=[a], wait=False)
+    for node in (b, twin):
+        wait_until(node.ended, f"{node.name} to end")
+        assert node.process.returncode == 6 and "this identity runs twice" in node.log()
+    assert a.status()["healthy"] is True and "this identity runs twice" in a.log()
