@@ -204,6 +204,8 @@ static void pump(struct link *l)
         apply(l, &e);
     if (l->state != LINK_OPEN)
         return;
+    if (l->announced && !pv_session_writable(l->session)) /* its own answers fill it up, too */
+        l->above = true;
     uint64_t deadline_ms = pv_session_deadline_ms(l->session);
     if (l->held && l->held_until_ms < deadline_ms)
         deadline_ms = l->held_until_ms;

@@ -3,6 +3,7 @@
  * condition, with the suite's timeout behind it. Each test ends with uv_loop_close == 0.
  */
 #include "tests/unit/transport_fixture.h"
+#include "transport/session_impl.h"
 #include "transport/uv_tcp.h"
 #include "transport/uv_tcp_impl.h"
 
@@ -291,6 +292,48 @@ Test(tcp, pause_holds_the_sender_back)
     pv_tcp_pause(b.t, b.link, false);
     RUN_UNTIL(b.fin);
     cr_assert_eq(b.data_bytes, BIG_BYTES);
+    finish();
+}
+
+static size_t queued_at(const struct host *h)
+{
+    const struct link *l = pv_map_get(&h->t->by_id, &h->link);
+    return pv_outbox_queued(&l->session->out);
+}
+
+/* Turns of the loop until they move nothing more out of h. */
+static void run_until_stuck(const struct host *h)
+{
+    for (unsigned idle = 0; idle < 50; idle++) {
+        size_t before = queued_at(h);
+        uv_run(&loop, UV_RUN_NOWAIT);
+        idle = queued_at(h) != before ? 0 : idle;
+    }
+}
+
+/* Whoever looks at pv_tcp_writable hears of the change, even if it was a PONG that filled it up. */
+Test(tcp, writable_after_an_answer_of_the_session)
+{
+    static uint8_t payload[PV_FRAME_PLAIN_MAX] = {PV_MSG_RECORD};
+    const size_t overhead = PV_FRAME_HEADER_LEN + PV_TAG_LEN;
+    begin();
+    connect_both();
+    pv_tcp_pause(b.t, b.link, true);
+    while (queued_at(&a) != PV_SESSION_OUT_HIGH - 1) {
+        size_t room = PV_SESSION_OUT_HIGH - 1 - queued_at(&a);
+        size_t len = room - overhead < sizeof payload ? room - overhead : sizeof payload;
+        cr_assert_gt(room, overhead);
+        cr_assert_eq(pv_tcp_send(a.t, a.link, payload, len), PV_OK);
+        run_until_stuck(&a);
+    }
+    cr_assert(pv_tcp_writable(a.t, a.link));
+    unsigned before = a.writables;
+    cr_assert_eq(pv_tcp_ping(b.t, b.link), PV_OK);
+    RUN_UNTIL(!pv_tcp_writable(a.t, a.link));
+    pv_tcp_pause(b.t, b.link, false);
+    RUN_UNTIL(b.pongs == 1);
+    run_until_stuck(&a);
+    cr_assert_eq(a.writables, before + 1);
     finish();
 }
 
