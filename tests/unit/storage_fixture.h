@@ -107,6 +107,17 @@ static inline void pvt_reopen(struct pvt_vault *v)
     pvt_vault_open(v);
 }
 
+/* Makes a closed vault a new one: folders only. */
+static inline void pvt_vault_forget(struct pvt_vault *v)
+{
+    static const char *const names[] = {"vault.db", "vault.db-wal", "vault.db-journal"};
+    for (unsigned i = 0; i < PV_COUNT(names); i++) {
+        char path[400];
+        snprintf(path, sizeof path, "%s/%s", v->path, names[i]);
+        (void)unlink(path);
+    }
+}
+
 /* ---- blobs ---- */
 
 struct pvt_blob {

@@ -76,21 +76,22 @@ Test(full, an_opening_is_counted_with_the_first_commit)
 
 Test(full, a_new_vault_needs_room)
 {
-    for (uint64_t n = 1;; n++) {
-        struct pvt_vault *v = pvt_vault_new();
+    struct pvt_vault *v = pvt_vault_new();
+    bool fired = true;
+    for (uint64_t n = 1; fired; n++) {
         pvt_faultfs_fail(&v->faults, PVT_FS_WRITE, n, PV_E_NOSPACE);
         enum pv_err err = pvt_vault_try_open(v);
-        bool fired = v->faults.fired;
+        fired = v->faults.fired;
         pvt_faultfs_heal(&v->faults);
         cr_assert(err == PV_OK || err == PV_E_NOSPACE, "%s", pv_err_name(err));
         if (err != PV_OK)
             pvt_vault_open(v); /* whatever was left half-done */
         cr_assert_eq(pv_store_origin(v->store).open_count, 1);
-        pvt_vault_free(v);
-        if (!fired)
-            break;
+        pvt_vault_close(v);
+        pvt_vault_forget(v);
         cr_assert_lt(n, 1000);
     }
+    pvt_vault_free(v);
 }
 
 /* ---- the reserve ---- */

@@ -18,13 +18,6 @@ static off_t file_len(struct pvt_vault *v, const char *name)
     return stat(path, &st) == 0 ? st.st_size : -1;
 }
 
-static void remove_file(struct pvt_vault *v, const char *name)
-{
-    char path[400];
-    snprintf(path, sizeof path, "%s/%s", v->path, name);
-    cr_assert_eq(unlink(path), 0);
-}
-
 /* Commits one batch in a process of its own, which then dies without closing. Its error. */
 static enum pv_err commit_and_die(struct pvt_vault *v, struct pv_commit_op *ops, size_t count,
                                   uint64_t fail_after)
@@ -111,10 +104,8 @@ Test(recovery, a_commit_in_doubt_keeps_its_files)
         }
         pvt_vault_close(v);
         pvt_blob_free(&file);
-        if (err != PV_OK) { /* the same pages again */
-            remove_file(v, "vault.db");
-            remove_file(v, "vault.db-wal");
-        }
+        if (err != PV_OK)
+            pvt_vault_forget(v); /* the same pages again */
         cr_assert_lt(n, 100);
     }
     cr_assert_geq(in_doubt, 1);
@@ -122,6 +113,46 @@ Test(recovery, a_commit_in_doubt_keeps_its_files)
         pvt_blob_free(&rows[i]);
     free(ops);
     pvt_vault_free(v);
+}
+
+static void die(const char *what)
+{
+    (void)what;
+    _exit(100);
+}
+
+/* Killed in the middle of any write to vault.db or its log, and before any sync. */
+static void cut_first_opening(enum pvt_fs_call call)
+{
+    struct pvt_vault *v = pvt_vault_new();
+    int status = 1;
+    for (uint64_t n = 1; status != 0; n++) {
+        pid_t child = fork();
+        if (child == 0) {
+            v->config.fatal = die;
+            pvt_faultfs_fail(&v->faults, call, n, PV_E_IO);
+            enum pv_err err = pvt_vault_try_open(v);
+            _exit(v->faults.fired ? 1 : err == PV_OK ? 0 : 2);
+        }
+        cr_assert_eq(waitpid(child, &status, 0), child);
+        cr_assert(WIFEXITED(status) && WEXITSTATUS(status) != 2);
+        pvt_vault_open(v);
+        struct pvt_blob b = pvt_blob_make(1, 1000);
+        cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+        pvt_reopen(v);
+        cr_assert(pvt_has_blob(v, &b));
+        pvt_blob_free(&b);
+        pvt_vault_close(v);
+        pvt_vault_forget(v);
+        cr_assert_lt(n, 200);
+    }
+    pvt_vault_free(v);
+}
+
+Test(recovery, the_first_opening_may_be_cut_short_anywhere)
+{
+    cut_first_opening(PVT_FS_WRITE);
+    cut_first_opening(PVT_FS_SYNC);
 }
 
 /* ---- the folder ---- */
@@ -185,8 +216,7 @@ Test(recovery, blob_files_outlive_a_lost_database)
         cr_assert_eq(pvt_put_blob(v, &b[i]), PV_OK);
     }
     pvt_vault_close(v);
-    remove_file(v, "vault.db");
-    remove_file(v, "vault.db-wal");
+    pvt_vault_forget(v);
     for (unsigned opening = 0; opening < 2; opening++) { /* for good, not just this once */
         pvt_vault_open(v);
         cr_assert_neq(memcmp(uuid, pv_store_origin(v->store).uuid, sizeof uuid), 0);
