@@ -7,45 +7,16 @@
  * A prepare handle re-arms one timer before every poll from the deadlines of node and files, so
  * that no event has to remember to do so.
  */
-#include "internal/server/uv_server.h"
+#include "internal/server/uv_server_impl.h"
 
 #include "internal/base/limits.h"
-#include "internal/server/pool.h"
 #include "internal/server/sweep.h"
-#include "internal/server/uv_control.h"
-#include "transport/uv_tcp.h"
 
 #include <stddef.h>
 #include <stdio.h>
 #include <unistd.h>
 
 enum { SHUTDOWN_MS_MAX = 9000, CERTIFY_MS = 5 * 60 * 1000 };
-
-struct server {
-    const struct pv_server_config *config;
-    char *why;
-    enum pv_err err;
-    uv_loop_t loop;
-    uv_async_t wake;
-    uv_signal_t sigterm, sigint, sighup;
-    uv_timer_t timer, watchdog, certify;
-    uv_prepare_t prepare;
-    bool stopping;
-    uint64_t started_ms;
-
-    struct pv_store *store;
-    struct pv_committer *committer;
-    struct pv_pool *pool;
-    struct pv_chunker_key *chunker_key;
-    struct pv_job_context jobs;
-    struct pv_noise_static noise_static;
-    struct pv_session_context sessions;
-    const struct pv_cluster_keys *readable[PV_HELLO_PROOFS_MAX];
-    struct pv_tcp *tcp;
-    struct pv_node *node;
-    struct pv_files *files;
-    struct pv_control_server *control;
-};
 
 static void stop(struct server *s);
 
@@ -148,52 +119,6 @@ static void tcp_down(void *ctx, pv_link link, enum pv_err err, uint8_t goodbye)
                        "this identity runs twice: another node uses a copy of this vault; give one "
                        "of them a vault of its own");
         stop(s);
-    }
-}
-
-/* ---- what `status` and `peers` say of the server itself ---- */
-
-static void describe_status(void *arg, json_t *status)
-{
-    struct server *s = arg;
-    const struct pv_server_config *c = s->config;
-    json_object_set_new(status, "version", json_string(PV_VERSION));
-    json_object_set_new(status, "daemon", json_boolean(c->daemon));
-    json_object_set_new(status, "pid", json_integer(getpid()));
-    uint64_t up_ms = pv_env_mono_ms(c->env) - s->started_ms;
-    json_object_set_new(status, "uptime_s", json_integer((json_int_t)(up_ms / 1000)));
-    const char *listening = s->tcp == NULL ? NULL : pv_tcp_listening(s->tcp);
-    if (listening != NULL)
-        json_object_set_new(status, "listen", json_string(listening));
-    pv_json_set_name(status, c->vault_path, strlen(c->vault_path));
-    json_object_set(status, "vault", json_object_get(status, "name"));
-    json_object_del(status, "name");
-    json_object_set_new(status, "role", json_string(c->role == PV_ROLE_BLIND ? "blind" : "keyed"));
-    json_object_set_new(status, "mem_limit_bytes", json_integer((json_int_t)c->mem_limit_bytes));
-    json_object_set_new(status, "disk_limit", json_integer((json_int_t)c->disk_limit_bytes));
-}
-
-/* Configured addresses behind which no member is connected. */
-static void describe_peers(void *arg, json_t *peers)
-{
-    struct server *s = arg;
-    size_t count = s->tcp == NULL ? 0 : pv_tcp_peer_count(s->tcp);
-    for (size_t i = 0; i < count; i++) {
-        struct pv_tcp_peer_status st;
-        pv_tcp_peer_status(s->tcp, i, &st);
-        if (st.connected)
-            continue;
-        json_t *p = json_object();
-        json_object_set_new(p, "address", json_string(st.address));
-        json_object_set_new(p, "state", json_string(st.next_dial_ms == 0 ? "dialling" : "waiting"));
-        if (st.node_id != NULL) {
-            char text[PV_NODE_TEXT_LEN];
-            pv_node_id_format(text, st.node_id);
-            json_object_set_new(p, "node", json_string(text));
-        }
-        if (st.last_error != NULL)
-            json_object_set_new(p, "last_error", json_string(st.last_error));
-        json_array_append_new(peers, p);
     }
 }
 
@@ -432,8 +357,8 @@ static enum pv_err start_node(struct server *s)
         .memory_bytes = share(s, PV_MEM_SHARE_FILES_MIB),
         .convergence = c->convergence,
         .replicas = c->replicas,
-        .describe_status = describe_status,
-        .describe_peers = describe_peers,
+        .describe_status = pv_server_describe_status,
+        .describe_peers = pv_server_describe_peers,
         .arg = s,
     };
     err = pv_files_new(&s->files, &files);

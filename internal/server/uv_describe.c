@@ -1,0 +1,49 @@
+/* What `status` and `peers` say of the server itself. */
+#include "internal/server/uv_server_impl.h"
+
+#include <string.h>
+#include <unistd.h>
+
+void pv_server_describe_status(void *arg, json_t *status)
+{
+    struct server *s = arg;
+    const struct pv_server_config *c = s->config;
+    json_object_set_new(status, "version", json_string(PV_VERSION));
+    json_object_set_new(status, "daemon", json_boolean(c->daemon));
+    json_object_set_new(status, "pid", json_integer(getpid()));
+    uint64_t up_ms = pv_env_mono_ms(c->env) - s->started_ms;
+    json_object_set_new(status, "uptime_s", json_integer((json_int_t)(up_ms / 1000)));
+    const char *listening = s->tcp == NULL ? NULL : pv_tcp_listening(s->tcp);
+    if (listening != NULL)
+        json_object_set_new(status, "listen", json_string(listening));
+    pv_json_set_name(status, c->vault_path, strlen(c->vault_path));
+    json_object_set(status, "vault", json_object_get(status, "name"));
+    json_object_del(status, "name");
+    json_object_set_new(status, "role", json_string(c->role == PV_ROLE_BLIND ? "blind" : "keyed"));
+    json_object_set_new(status, "mem_limit_bytes", json_integer((json_int_t)c->mem_limit_bytes));
+    json_object_set_new(status, "disk_limit", json_integer((json_int_t)c->disk_limit_bytes));
+}
+
+/* Configured addresses behind which no member is connected. */
+void pv_server_describe_peers(void *arg, json_t *peers)
+{
+    struct server *s = arg;
+    size_t count = s->tcp == NULL ? 0 : pv_tcp_peer_count(s->tcp);
+    for (size_t i = 0; i < count; i++) {
+        struct pv_tcp_peer_status st;
+        pv_tcp_peer_status(s->tcp, i, &st);
+        if (st.connected)
+            continue;
+        json_t *p = json_object();
+        json_object_set_new(p, "address", json_string(st.address));
+        json_object_set_new(p, "state", json_string(st.next_dial_ms == 0 ? "dialling" : "waiting"));
+        if (st.node_id != NULL) {
+            char text[PV_NODE_TEXT_LEN];
+            pv_node_id_format(text, st.node_id);
+            json_object_set_new(p, "node", json_string(text));
+        }
+        if (st.last_error != NULL)
+            json_object_set_new(p, "last_error", json_string(st.last_error));
+        json_array_append_new(peers, p);
+    }
+}

@@ -1,0 +1,43 @@
+/*
+ * Inside of uv_server, shared by uv_server.c (up, down, and what connects the parts) and
+ * uv_describe.c (what it says of itself). Nobody else includes this.
+ */
+#ifndef PV_SERVER_UV_SERVER_IMPL_H
+#define PV_SERVER_UV_SERVER_IMPL_H
+
+#include "internal/server/pool.h"
+#include "internal/server/uv_control.h"
+#include "internal/server/uv_server.h"
+#include "transport/uv_tcp.h"
+
+struct server {
+    const struct pv_server_config *config;
+    char *why;
+    enum pv_err err;
+    uv_loop_t loop;
+    uv_async_t wake;
+    uv_signal_t sigterm, sigint, sighup;
+    uv_timer_t timer, watchdog, certify;
+    uv_prepare_t prepare;
+    bool stopping;
+    uint64_t started_ms;
+
+    struct pv_store *store;
+    struct pv_committer *committer;
+    struct pv_pool *pool;
+    struct pv_chunker_key *chunker_key;
+    struct pv_job_context jobs;
+    struct pv_noise_static noise_static;
+    struct pv_session_context sessions;
+    const struct pv_cluster_keys *readable[PV_HELLO_PROOFS_MAX];
+    struct pv_tcp *tcp;
+    struct pv_node *node;
+    struct pv_files *files;
+    struct pv_control_server *control;
+};
+
+/* ---- uv_describe.c: for struct pv_files_config; arg is the server ---- */
+void pv_server_describe_status(void *arg, json_t *status);
+void pv_server_describe_peers(void *arg, json_t *peers);
+
+#endif
