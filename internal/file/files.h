@@ -4,7 +4,7 @@
  *   ingest.h    store: bytes -> chunks -> sealed blobs -> commit -> records -> copies
  *   retrieve.h  get: record -> tree -> blobs (local or fetched) -> bytes, verified
  *   lookup.h    from a key, a name or a key prefix to a file record
- *   list.c, stat.c, remove.c, status.c: the other requests
+ *   list.c, stat.c, remove.c, status.c, ping.c: the other requests
  *
  * Like the node core it does no input or output of its own: blocking work is jobs.
  */

@@ -9,7 +9,7 @@ struct pv_files {
     struct pv_files_config config;
     struct pv_budget memory;
     struct pv_list waiting; /* operations with a deadline (struct pv_timer) */
-    struct pv_list pings;   /* status.c */
+    struct pv_list pings;   /* ping.c */
     unsigned upgrades;      /* ingest.c: small uploads that turned out longer and await memory */
 };
 
