@@ -110,7 +110,7 @@ static void on_down(struct link *l, const struct pv_session_effect *e)
     /* Something was said last, by us, that the other side should be able to read. */
     bool spoke = e->refusal == PV_REFUSED_CLOCK ||
                  (l->was_up && (e->err == PV_E_CANCELLED || e->err == PV_E_PROTOCOL));
-    no_longer_half_open(l);
+    /* One that never came up stays half open until it is closed: it takes as much as before. */
     if (spoke)
         linger(l);
     else
@@ -145,6 +145,7 @@ static void on_written(uv_write_t *request, int status)
         l->ended = true;
         pv_session_eof(l->session);
     } else {
+        pv_rate_add(&l->out, len, pv_env_mono_ms(l->t->env));
         pv_session_sent(l->session, len);
     }
     pump(l);
@@ -272,6 +273,7 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
         pv_session_eof(l->session);
         pump(l);
     } else if (got > 0 && l->state == LINK_OPEN) {
+        pv_rate_add(&l->in, (uint64_t)got, pv_env_mono_ms(l->t->env));
         feed(l, (const uint8_t *)buf->base, (size_t)got);
     }
 }
@@ -345,6 +347,8 @@ struct link *pv_link_new(struct pv_tcp *t, struct dial *dial)
     PV_ASSERT(failed == 0);
     l->socket.data = l->timer.data = l;
     l->open_handles = 2;
+    pv_rate_start(&l->in, pv_env_mono_ms(t->env));
+    l->out = l->in;
     pv_list_push_back(&t->links, &l->all);
     t->link_count++;
     return l;

@@ -607,6 +607,37 @@ Test(tcp, half_open_connections_are_capped)
     finish();
 }
 
+/*
+ * A first message that was recorded long ago opens the gate for whoever has it, and is answered
+ * with the clock message. Until he has gone he is a stranger, and counted as one.
+ */
+Test(tcp, whoever_was_told_the_clock_stays_half_open)
+{
+    struct pv_session *s;
+    struct pv_session_effect e;
+    uint8_t answer[PV_FRAME_HEADER_LEN + PV_HS_CLOCK_LEN];
+    begin();
+    b.env.wall_ms = b.node.clock.env.wall_ms;
+    b.env.ctx = b.node.clock.env.ctx;
+    cr_assert_eq(pv_session_new(&s, &b.node.ctx, true, 0, NULL, "a"), PV_OK);
+    cr_assert(pv_session_next(s, &e) && e.type == PV_SESSION_SEND);
+    int fd = raw_connect(&a);
+    cr_assert_eq(send(fd, e.bytes, e.len, MSG_NOSIGNAL), (ssize_t)e.len);
+    for (size_t have = 0; have < sizeof answer;) {
+        uv_run(&loop, UV_RUN_NOWAIT);
+        ssize_t got = recv(fd, answer + have, sizeof answer - have, 0);
+        cr_assert(got > 0 || (got < 0 && errno == EAGAIN));
+        have += got > 0 ? (size_t)got : 0;
+    }
+    cr_assert_eq(a.t->link_count, 1);
+    cr_assert_eq(a.t->half_open_count, 1);
+    close(fd);
+    RUN_UNTIL(a.t->link_count == 0);
+    cr_assert_eq(a.t->half_open_count, 0);
+    pv_session_free(s);
+    finish();
+}
+
 Test(tcp, out_of_descriptors)
 {
     struct rlimit limit, low;
