@@ -457,6 +457,19 @@ void pv_tcp_peer_status(const struct pv_tcp *t, size_t index, struct pv_tcp_peer
 
 /* ---- links ---- */
 
+bool pv_tcp_traffic(const struct pv_tcp *t, pv_link link, struct pv_tcp_traffic *out)
+{
+    const struct link *l = find(t, link);
+    uint64_t now_ms = now_of(t);
+    if (l == NULL)
+        return false;
+    *out = (struct pv_tcp_traffic){.in_bytes = l->in.total,
+                                   .out_bytes = l->out.total,
+                                   .in_rate = pv_rate_per_s(&l->in, now_ms),
+                                   .out_rate = pv_rate_per_s(&l->out, now_ms)};
+    return true;
+}
+
 static void queued(struct link *l)
 {
     if (!pv_session_writable(l->session))

@@ -63,6 +63,12 @@ struct pv_tcp_peer_status { /* of each added address, for `peers` and `status` *
 size_t pv_tcp_peer_count(const struct pv_tcp *t);
 void pv_tcp_peer_status(const struct pv_tcp *t, size_t index, struct pv_tcp_peer_status *out);
 
+struct pv_tcp_traffic { /* of one link since it was opened; bytes as on the wire, and per second */
+    uint64_t in_bytes, out_bytes, in_rate, out_rate;
+};
+/* False: the link is gone. */
+bool pv_tcp_traffic(const struct pv_tcp *t, pv_link link, struct pv_tcp_traffic *out);
+
 /* PV_E_CLOSED when the link is gone; PV_E_LIMIT when its queue was full (it is closed then). */
 PV_MUST enum pv_err pv_tcp_send(struct pv_tcp *t, pv_link link, const uint8_t *payload, size_t len);
 PV_MUST enum pv_err pv_tcp_send_data(struct pv_tcp *t, pv_link link, uint32_t stream, uint8_t flags,

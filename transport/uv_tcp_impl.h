@@ -9,6 +9,7 @@
 #include "internal/base/buf.h"
 #include "internal/base/list.h"
 #include "internal/base/map.h"
+#include "internal/base/rate.h"
 #include "transport/dialer.h"
 #include "transport/uv_tcp.h"
 
@@ -51,6 +52,7 @@ struct link {
     bool asked;     /* this is the older one */
     uint64_t held_until_ms;
     struct pv_buf stash; /* what was read when it was held */
+    struct pv_rate in, out; /* of the socket */
 };
 
 struct dial {
