@@ -34,6 +34,7 @@
                 "ON CONFLICT(key) DO UPDATE SET value=excluded.value")                          \
     X(BLOB_GET, "SELECT seq,size,kind,held,home FROM blob WHERE id=?1")                         \
     X(BLOB_SCAN, "SELECT seq,size,kind,held,id FROM blob WHERE seq>=?1 ORDER BY seq LIMIT ?2")  \
+    X(BLOB_HELD_SCAN, "SELECT seq,held FROM blob WHERE seq>=?1 ORDER BY seq LIMIT ?2")          \
     X(BLOB_TOTALS, "SELECT count(*),coalesce(sum(size),0) FROM blob")                           \
     X(BLOB_PUT, "INSERT INTO blob(id,size,home,kind,lease_until,held,xxh3) "                    \
                 "VALUES(?1,?2,?3,?4,?5,?6,?7)")                                                 \

@@ -460,3 +460,21 @@ enum pv_err pv_store_counts(struct pv_store *s, struct pv_store_counts *out)
     pthread_mutex_unlock(&s->state_mutex);
     return PV_OK;
 }
+
+enum pv_err pv_store_probe(struct pv_store *s)
+{
+    const struct pv_fs *fs = s->config.vault->fs;
+    pv_fd fd;
+    enum pv_err err =
+        fs->open(fs->ctx, s->config.vault->dir, "tmp/probe", PV_FS_WRITE | PV_FS_CREATE, &fd);
+    if (err != PV_OK)
+        return err;
+    err = fs->write(fs->ctx, fd, "", 1, 0);
+    enum pv_err closed = fs->close(fs->ctx, fd);
+    enum pv_err removed = fs->unlink(fs->ctx, s->config.vault->dir, "tmp/probe");
+    if (removed == PV_E_NOT_FOUND) /* another probe did */
+        removed = PV_OK;
+    if (err == PV_OK)
+        err = closed != PV_OK ? closed : removed;
+    return err;
+}

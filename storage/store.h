@@ -92,6 +92,13 @@ PV_MUST enum pv_err pv_store_unheld(struct pv_store *s, unsigned bit, uint64_t *
                                     struct pv_blob_info *out, size_t out_len, size_t *count,
                                     bool *end);
 
+/*
+ * Adds to *count how many blobs, in order of arrival from seq *cursor on, have fewer than `copies`
+ * copies with ours; *cursor and *end as above. Looks at <= PV_SCAN_ROWS_MAX rows.
+ */
+PV_MUST enum pv_err pv_store_under_replicated(struct pv_store *s, unsigned copies, uint64_t *cursor,
+                                              uint64_t *count, bool *end);
+
 /* The bit of a node in `held`. NOT_FOUND: it never got one (a PV_COMMIT_HELD op gives it). */
 PV_MUST enum pv_err pv_store_holder(struct pv_store *s, const struct pv_id *node_id, unsigned *bit);
 
@@ -153,6 +160,10 @@ struct pv_store_counts {
     uint64_t unknown_files; /* blob files without a row, found by pv_store_find_unknown */
 };
 PV_MUST enum pv_err pv_store_counts(struct pv_store *s, struct pv_store_counts *out);
+
+/* Whether the vault can be written: makes a small file in tmp/ and removes it. NOSPACE, AUTH, IO.
+ */
+PV_MUST enum pv_err pv_store_probe(struct pv_store *s);
 
 /*
  * Looks for blob files that vault.db does not know, one of the 256 folders a call (*folder 0..255,
