@@ -1,9 +1,8 @@
-/*
- * status, peers and ping: this node and the others.
- */
+/* peers and ping: the other nodes, asked of the daemon. */
 #include "cmd/peervault/client.h"
 #include "cmd/peervault/commands.h"
 #include "cmd/peervault/output.h"
+#include "cmd/peervault/peers_table.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -16,115 +15,7 @@ static void strip(json_t *o)
     json_object_del(o, "ok");
 }
 
-/* ---- status ---- */
-
-static void line(const char *label, const char *text)
-{
-    printf("%-9s ", label);
-    pv_out_name(text, strlen(text), true);
-    fputc('\n', stdout);
-}
-
-static void print_status(const json_t *s)
-{
-    char size[PV_SIZE_TEXT_MAX], more[PV_SIZE_TEXT_MAX], time[PV_TIME_TEXT_MAX];
-    bool daemon = json_is_true(json_object_get(s, "daemon"));
-    line("node", pv_json_text(s, "node"));
-    line("vault", pv_json_text(s, "vault"));
-    pv_duration_text(time, (uint64_t)pv_json_int(s, "uptime_s") * 1000);
-    if (daemon)
-        printf("%-9s pid %lld, up %s, version %s, %s\n", "daemon", (long long)pv_json_int(s, "pid"),
-               time, pv_json_text(s, "version"), pv_json_text(s, "role"));
-    else
-        printf("%-9s not running\n", "daemon");
-    if (pv_json_text(s, "listen")[0] != '\0')
-        line("listen", pv_json_text(s, "listen"));
-    printf("%-9s %lld with this one, %lld connected, %lld in sync\n", "members",
-           (long long)pv_json_int(s, "members"), (long long)pv_json_int(s, "connected"),
-           (long long)pv_json_int(s, "in_sync"));
-    printf("%-9s %lld, names %lld, records %lld", "files", (long long)pv_json_int(s, "files"),
-           (long long)pv_json_int(s, "names"), (long long)pv_json_int(s, "records"));
-    if (pv_json_int(s, "pending") > 0)
-        printf(" (%lld only here yet)", (long long)pv_json_int(s, "pending"));
-    pv_size_text(size, (uint64_t)pv_json_int(s, "blob_bytes"));
-    printf("\n%-9s %lld, %s\n", "blobs", (long long)pv_json_int(s, "blobs"), size);
-    pv_size_text(size, (uint64_t)pv_json_int(s, "disk_free_bytes"));
-    pv_size_text(more, (uint64_t)pv_json_int(s, "disk_limit"));
-    printf("%-9s %s free, limit %s\n", "disk", size,
-           pv_json_int(s, "disk_limit") > 0 ? more : "none");
-    pv_size_text(size, (uint64_t)pv_json_int(s, "mem_used_bytes"));
-    pv_size_text(more, (uint64_t)pv_json_int(s, "mem_limit_bytes"));
-    printf("%-9s %s of %s\n", "buffers", size, more);
-}
-
-enum pv_exit pv_cmd_status(const struct pv_cli *cli, const struct pv_args *args)
-{
-    struct pv_client *client = NULL;
-    json_t *s = NULL;
-    (void)args;
-    enum pv_exit exit = pv_client_open(&client, cli, PV_CLIENT_EMBED);
-    if (exit != PV_EXIT_OK)
-        return exit;
-    bool embedded = pv_client_embedded(client);
-    exit = pv_client_call(client, json_pack("{s:s}", "op", "status"), NULL, NULL, &s);
-    if (exit == PV_EXIT_OK)
-        exit = pv_reply_exit(s, NULL);
-    exit = pv_client_close(client, exit);
-    bool healthy = !json_is_false(json_object_get(s, "healthy"));
-    if (exit == PV_EXIT_OK && cli->json) {
-        strip(s);
-        exit = pv_out_json(json_incref(s));
-    } else if (exit == PV_EXIT_OK && !cli->quiet) {
-        print_status(s);
-        exit = pv_out_flush();
-    }
-    json_decref(s);
-    if (exit == PV_EXIT_OK && !healthy)
-        exit = pv_out_fail(PV_EXIT_CORRUPT,
-                           "blob files that vault.db does not know: it is old or lost commits; "
-                           "nothing is deleted: restore it from a later backup");
-    if (exit == PV_EXIT_OK && embedded) {
-        pv_cli_note(cli, "no daemon is running: start one with `peervault daemon`");
-        exit = PV_EXIT_UNAVAILABLE;
-    }
-    return exit;
-}
-
 /* ---- peers ---- */
-
-/* As a table cell: missing values are "-". */
-static const char *number(char *out, size_t cap, const json_t *o, const char *key, const char *unit)
-{
-    if (!json_is_integer(json_object_get(o, key)))
-        return "-";
-    (void)snprintf(out, cap, "%lld%s", (long long)pv_json_int(o, key), unit);
-    return out;
-}
-
-static const char *cell(const json_t *o, const char *key)
-{
-    const char *text = pv_json_text(o, key);
-    return text[0] != '\0' ? text : "-";
-}
-
-static void print_peer(const json_t *p)
-{
-    char rtt[32], skew[32], connected[PV_TIME_TEXT_MAX] = "-";
-    if (json_is_integer(json_object_get(p, "connected_s")))
-        pv_duration_text(connected, (uint64_t)pv_json_int(p, "connected_s") * 1000);
-    const json_t *in_sync = json_object_get(p, "in_sync");
-    /* The first three groups of a node id tell any two nodes apart that people meet. */
-    printf("%-17.17s  %-21s  %-9s  %-5s  %-7s  %-8s  %-7s  %-5s  ", cell(p, "node"),
-           cell(p, "address"), cell(p, "state"), cell(p, "role"),
-           number(rtt, sizeof rtt, p, "rtt_ms", " ms"),
-           number(skew, sizeof skew, p, "skew_ms", " ms"), connected,
-           in_sync == NULL         ? "-"
-           : json_is_true(in_sync) ? "yes"
-                                   : "no");
-    const char *error = pv_json_text(p, "last_error");
-    pv_out_name(error, strlen(error), true);
-    fputc('\n', stdout);
-}
 
 /* A question that makes no sense without a daemon. */
 static enum pv_exit ask_daemon(const struct pv_cli *cli, json_t *rq,
@@ -151,16 +42,10 @@ enum pv_exit pv_cmd_peers(const struct pv_cli *cli, const struct pv_args *args)
     enum pv_exit exit =
         ask_daemon(cli, json_pack("{s:s}", "op", "peers"), NULL, NULL, NULL, &reply);
     json_t *peers = json_object_get(reply, "peers");
-    if (exit == PV_EXIT_OK && !cli->json && json_array_size(peers) > 0)
-        printf("%-17s  %-21s  %-9s  %-5s  %-7s  %-8s  %-7s  %-5s  %s\n", "NODE", "ADDRESS", "STATE",
-               "ROLE", "RTT", "SKEW", "UP", "SYNC", "LAST ERROR");
-    json_array_foreach(peers, i, p)
-    {
-        if (exit == PV_EXIT_OK && cli->json)
-            exit = pv_out_json(json_incref(p));
-        else if (exit == PV_EXIT_OK)
-            print_peer(p);
-    }
+    json_array_foreach(peers, i, p) if (exit == PV_EXIT_OK && cli->json) exit =
+        pv_out_json(json_incref(p));
+    if (exit == PV_EXIT_OK && !cli->json)
+        pv_peers_table(peers);
     if (exit == PV_EXIT_OK)
         exit = pv_out_flush();
     json_decref(reply);

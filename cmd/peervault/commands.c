@@ -41,6 +41,11 @@ static const struct pv_option get_options[] = {
     {.name = NULL},
 };
 
+static const struct pv_option status_options[] = {
+    {"watch", 'w', false, NULL, "again every two seconds"},
+    {.name = NULL},
+};
+
 static const struct pv_option ping_options[] = {
     {"count", 'c', false, "N", "how many times, 1 to 1000, default 3"},
     {.name = NULL},
@@ -159,26 +164,37 @@ const struct pv_command pv_commands[] = {
     {
         .name = "status",
         .arguments = "",
-        .help = "the node in numbers",
+        .help = "the node and its peers on one screen",
         .details = "Exits 5 when no daemon runs; the vault's numbers are printed all the same.\n"
-                   "With -q only the exit code.",
+                   "With -q only the exit code: 0 means that the daemon answers, that its vault\n"
+                   "can be written, and that it found nothing wrong. `peers` explains the table.",
         .json =
             "{\"node\", \"version\", \"daemon\", \"pid\", \"uptime_s\", \"listen\", \"vault\", "
             "\"role\",\n"
             "\"blobs\", \"blob_bytes\", \"files\", \"names\", \"records\", \"pending\",\n"
-            "\"disk_free_bytes\", \"disk_limit\", \"unknown_files\", \"members\", \"connected\",\n"
-            "\"in_sync\", \"mem_used_bytes\", \"mem_limit_bytes\", \"healthy\"}",
+            "\"under_replicated\", \"disk_free_bytes\", \"disk_limit\", \"unknown_files\",\n"
+            "\"members\", \"connected\", \"in_sync\", \"mem_used_bytes\", \"mem_limit_bytes\",\n"
+            "\"healthy\", \"problems\": [{\"exit\", \"text\"}], \"peers\": [...]}; peers are those\n"
+            "of `peers --json`; with --watch one object every two seconds",
         .examples = "peervault status\n"
+                    "peervault status --watch\n"
                     "peervault status --json | jq .listen",
+        .options = status_options,
         .run = pv_cmd_status,
     },
     {
         .name = "peers",
         .arguments = "",
         .help = "the other nodes, and how they are reached",
+        .details = "Columns: the beginning of the node id; address; outbound (we dialled) or\n"
+                   "inbound where it is connected, else why not; role; since when; round trip;\n"
+                   "how far its clock is ahead of ours; bytes from it, and a second; bytes to it,\n"
+                   "and a second; whether its records are the same as ours; the last error.",
         .json = "for each {\"node\", \"address\", \"state\", \"role\", \"dialled\", \"rtt_ms\", "
                 "\"skew_ms\",\n"
-                "\"connected_s\", \"in_sync\", \"offered\", \"wanted\", \"last_error\"}",
+                "\"connected_s\", \"in_sync\", \"offered\", \"wanted\", \"in_bytes\", "
+                "\"in_rate\",\n"
+                "\"out_bytes\", \"out_rate\", \"last_error\"}",
         .run = pv_cmd_peers,
     },
     {

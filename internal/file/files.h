@@ -27,8 +27,10 @@ struct pv_files_config {
     size_t memory_bytes; /* budget of ingest and retrieve */
     enum pv_convergence convergence;
     unsigned replicas;
-    /* May be NULL: the server's own part of `status` and `peers` (status.c adds the members). */
+    /* May be NULL: the server's own part of `status`, of a connected peer, and of `peers` (those
+     * that are no members yet; status.c adds the members). */
     void (*describe_status)(void *arg, json_t *status);
+    void (*describe_link)(void *arg, pv_link link, json_t *peer);
     void (*describe_peers)(void *arg, json_t *peers);
     void *arg;
 };

@@ -10,16 +10,58 @@ struct status {
     struct pv_request *rq; /* NULL: cancelled */
     struct pv_job job;
     struct pv_store_counts counts;
+    enum pv_err probe;
+    bool scanned; /* the blobs' copies are to be counted */
+    unsigned copies;
+    uint64_t cursor, under_replicated;
+    bool end;
 };
 
 static void run_counts(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct status *s = PV_CONTAINER_OF(job, struct status, job);
+    s->probe = pv_store_probe(ctx->store);
     job->err = pv_store_counts(ctx->store, &s->counts);
 }
 
+static void run_scan(struct pv_job *job, const struct pv_job_context *ctx)
+{
+    struct status *s = PV_CONTAINER_OF(job, struct status, job);
+    job->err =
+        pv_store_under_replicated(ctx->store, s->copies, &s->cursor, &s->under_replicated, &s->end);
+}
+
+static bool add_problem(json_t *problems, enum pv_exit exit, const char *text, const char *cause)
+{
+    json_t *p = json_pack("{s:i, s:s++}", "exit", (int)exit, "text", text,
+                          cause == NULL ? "" : ": ", cause == NULL ? "" : cause);
+    return json_array_append_new(problems, p) == 0;
+}
+
+/* What an operator has to look at. NULL: no memory for it. */
+static json_t *find_problems(const struct status *s)
+{
+    json_t *problems = json_array();
+    bool complete = problems != NULL;
+    if (s->probe != PV_OK)
+        complete = add_problem(problems, s->probe == PV_E_NOSPACE ? PV_EXIT_FULL : PV_EXIT_FAILED,
+                               "the vault cannot be written", pv_err_text(s->probe)) &&
+                   complete;
+    if (s->counts.unknown_files > PV_UNKNOWN_MAX)
+        complete = add_problem(problems, PV_EXIT_CORRUPT,
+                               "blob files that vault.db does not know: it is old or lost commits; "
+                               "nothing is deleted: restore it from a later backup",
+                               NULL) &&
+                   complete;
+    if (!complete) {
+        json_decref(problems);
+        problems = NULL;
+    }
+    return problems;
+}
+
 /* What the server says of itself, and what the node does. NULL: no memory for all of it. */
-static json_t *describe(struct status *s)
+static json_t *describe(const struct status *s)
 {
     struct pv_files *f = s->files;
     const struct pv_node *n = f->config.node;
@@ -30,18 +72,22 @@ static json_t *describe(struct status *s)
     for (size_t i = 0; i < count; i++)
         in_sync += peers[i].in_sync;
     pv_node_id_format(text, &pv_node_config(n)->identity->node_id);
-    json_t *o = json_object();
+    json_t *problems = find_problems(s), *o = json_object();
     if (f->config.describe_status != NULL)
         f->config.describe_status(f->config.arg, o);
+    bool healthy = json_array_size(problems) == 0;
+    json_t *under = s->scanned ? json_integer((json_int_t)s->under_replicated) : NULL;
     json_t *part = json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "node", text,
-        "blobs", (json_int_t)c->blobs, "blob_bytes", (json_int_t)c->blob_bytes, "files",
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o*, s:b, s:o}", "node",
+        text, "blobs", (json_int_t)c->blobs, "blob_bytes", (json_int_t)c->blob_bytes, "files",
         (json_int_t)c->files, "names", (json_int_t)c->names, "records", (json_int_t)c->records,
         "pending", (json_int_t)c->pending, "disk_free_bytes", (json_int_t)c->disk_free_bytes,
         "unknown_files", (json_int_t)c->unknown_files, "members", (json_int_t)pv_members_active(n),
         "connected", (json_int_t)count, "in_sync", (json_int_t)in_sync, "mem_used_bytes",
-        (json_int_t)f->memory.used_bytes, "healthy", c->unknown_files <= PV_UNKNOWN_MAX);
-    if (part == NULL || json_object_update(o, part) != 0) {
+        (json_int_t)f->memory.used_bytes, "under_replicated", under, "healthy", (int)healthy,
+        "problems", problems);
+    bool complete = part != NULL && (under != NULL || !s->scanned);
+    if (!complete || json_object_update(o, part) != 0) {
         json_decref(o);
         o = NULL;
     }
@@ -49,9 +95,14 @@ static json_t *describe(struct status *s)
     return o;
 }
 
-static void on_counts(struct pv_job *job)
+static void go_on(struct pv_job *job)
 {
     struct status *s = PV_CONTAINER_OF(job, struct status, job);
+    if (s->rq != NULL && job->err == PV_OK && s->scanned && !s->end) {
+        *job = (struct pv_job){.run = run_scan, .done = go_on};
+        pv_node_submit(s->files->config.node, job);
+        return;
+    }
     if (s->rq != NULL && job->err != PV_OK)
         pv_request_fail(s->rq, pv_exit_of(job->err), "cannot read vault.db: %s",
                         pv_err_text(job->err));
@@ -70,6 +121,7 @@ static const struct pv_request_ops status_ops = {.on_cancel = status_on_cancel};
 
 void pv_query_status(struct pv_files *f, struct pv_request *rq)
 {
+    size_t active = pv_members_active(f->config.node);
     struct status *s = pv_calloc(1, sizeof *s);
     if (s == NULL) {
         pv_request_fail(rq, PV_EXIT_FAILED, "out of memory");
@@ -77,9 +129,11 @@ void pv_query_status(struct pv_files *f, struct pv_request *rq)
     }
     s->files = f;
     s->rq = rq;
+    s->scanned = json_is_true(json_object_get(rq->args, "copies"));
+    s->copies = active < f->config.replicas ? (unsigned)active : f->config.replicas;
     rq->op = s;
     rq->ops = &status_ops;
-    s->job = (struct pv_job){.run = run_counts, .done = on_counts};
+    s->job = (struct pv_job){.run = run_counts, .done = go_on};
     pv_node_submit(f->config.node, &s->job);
 }
 
@@ -95,13 +149,16 @@ static json_t *connected_peer(struct pv_files *f, const struct pv_node_peer_info
     uint64_t up_ms = pv_env_mono_ms(f->config.env) - p->up_since_ms;
     char text[PV_NODE_TEXT_LEN];
     pv_node_id_format(text, &p->node_id);
-    return json_pack(
+    json_t *peer = json_pack(
         "{s:s, s:s, s:s, s:s, s:b, s:o*, s:I, s:I, s:b, s:I, s:I}", "node", text, "address",
         p->address, "state", "connected", "role",
         role_text(p->keyed ? PV_ROLE_KEYED : PV_ROLE_BLIND), "dialled", (int)p->dialled, "rtt_ms",
         p->rtt_ms != UINT64_MAX ? json_integer((json_int_t)p->rtt_ms) : NULL, "skew_ms",
         (json_int_t)p->skew_ms, "connected_s", (json_int_t)(up_ms / 1000), "in_sync",
         (int)p->in_sync, "offered", (json_int_t)p->offered, "wanted", (json_int_t)p->wanted);
+    if (peer != NULL && f->config.describe_link != NULL)
+        f->config.describe_link(f->config.arg, p->link, peer);
+    return peer;
 }
 
 static json_t *absent_peer(const struct pv_member *m)

@@ -7,7 +7,9 @@
  *   transfer ends early (silent, slow, RST, gone)   the next holder goes on at the offset reached
  *   bytes complete, SHA-256 right                   commit, deliver
  *   bytes complete, SHA-256 wrong                   from one peer: that one is not asked again;
- *                                                   from several: nobody is blamed; offset 0
+ *                                                   from several: nobody is blamed; from now on
+ *                                                   every transfer begins at offset 0, or one who
+ *                                                   sends false beginnings could spoil all others
  *   nobody left                                     NOT_FOUND if every active member said so,
  *                                                   else UNAVAILABLE after PV_BLOB_SILENCE_MS in
  *                                                   which nothing came: a member may come back
@@ -174,6 +176,7 @@ static void check_done(struct pv_job *base)
         w->holders[fp->slot].tries++;
     else if (fp != NULL)
         pv_wanted_blame(w, fp);
+    w->whole = w->whole || w->mixed;
     w->got = 0;
     pv_wanted_touch(w);
 }
@@ -203,8 +206,14 @@ void pv_wanted_complete(struct pv_wanted *w)
 
 /* ---- the decision ---- */
 
+/* Streams of it will end: by themselves, or since it was just told to end them. */
+static bool will_have_room(const struct pv_fetch_peer *fp, uint64_t now)
+{
+    return fp->running > 0 || now < fp->cancelled_ms + PV_BLOB_SILENCE_MS;
+}
+
 /* The holder with the fewest failed tries, then the fewest transfers. NULL with *busy: wait. */
-static struct pv_fetch_peer *choose(const struct pv_wanted *w, bool *busy)
+static struct pv_fetch_peer *choose(const struct pv_wanted *w, uint64_t now, bool *busy)
 {
     struct pv_fetch_peer *best = NULL;
     for (size_t i = 0; i < PV_COUNT(w->holders); i++) {
@@ -213,7 +222,7 @@ static struct pv_fetch_peer *choose(const struct pv_wanted *w, bool *busy)
         if (fp == NULL || h->holding != PV_HOLD_YES || h->tries >= PV_FETCH_TRIES_MAX)
             continue;
         if (fp->streams.count >= PV_STREAMS_MAX) {
-            *busy = true;
+            *busy = *busy || will_have_room(fp, now);
             continue;
         }
         const struct pv_holder *b = best != NULL ? &w->holders[best->slot] : NULL;
@@ -288,11 +297,11 @@ static void decide(struct pv_wanted *w, uint64_t now)
         pv_stream_cancel(w->stream);
         w->since_ms = now;
     }
-    struct pv_fetch_peer *fp = choose(w, &busy);
+    struct pv_fetch_peer *fp = choose(w, now, &busy);
     if (fp != NULL)
         start(w, fp, now);
-    else if (busy)
-        return; /* touched when a stream ends */
+    else if (busy) /* touched when a stream ends */
+        due(fs, now + PV_BLOB_SILENCE_MS);
     else if (nobody_has(w))
         finish(w, PV_E_NOT_FOUND);
     else if (now >= w->since_ms + PV_BLOB_SILENCE_MS)

@@ -217,6 +217,7 @@ enum pv_err pv_stream_open(struct pv_fetch_peer *fp, struct pv_wanted *w)
     fp->next_stream += 2;
     fp->running++;
     w->stream = s;
+    w->got = w->whole ? 0 : w->got;
     w->mixed = w->got > 0;
     struct pv_want want = {.id = w->id, .offset = w->got, .stream = s->stream};
     struct pv_wr wr = pv_wr_of(fp->fetches->node->scratch, PV_FRAME_PLAIN_MAX);
@@ -240,6 +241,7 @@ void pv_stream_cancel(struct pv_stream_in *s)
 {
     struct pv_fetch_peer *fp = s->owner;
     stream_leave(s);
+    fp->cancelled_ms = pv_node_now(fp->fetches->node);
     struct pv_wr w = pv_wr_of(fp->fetches->node->scratch, PV_FRAME_PLAIN_MAX);
     pv_msg_put_cancel(&w, s->stream);
     pv_peer_send(fp->peer, &w);

@@ -37,7 +37,8 @@ struct pv_wanted { /* one id, for everybody who wants it */
     struct pv_list link, todo; /* in pv_fetches.all and .todo */
     uint8_t *body;             /* size bytes, from the first transfer on */
     uint32_t got;
-    bool mixed;                               /* got is from several transfers */
+    bool mixed; /* got is from several transfers */
+    bool whole; /* such bytes were wrong: from now on each transfer begins at offset 0 */
     struct pv_stream_in *stream;              /* the transfer running */
     uint64_t since_ms;                        /* start, or the end of the last transfer */
     struct pv_holder holders[PV_MEMBERS_MAX]; /* by slot */
@@ -68,7 +69,7 @@ struct pv_fetch_peer {
     uint32_t next_request, next_stream;
     struct pv_map streams; /* number -> struct pv_stream_in */
     size_t running;        /* streams not cancelled */
-    uint64_t last_data_ms;
+    uint64_t last_data_ms, cancelled_ms;
     size_t serving; /* its GETs that we work on */
 };
 

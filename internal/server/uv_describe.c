@@ -24,6 +24,18 @@ void pv_server_describe_status(void *arg, json_t *status)
     json_object_set_new(status, "disk_limit", json_integer((json_int_t)c->disk_limit_bytes));
 }
 
+void pv_server_describe_link(void *arg, pv_link link, json_t *peer)
+{
+    struct server *s = arg;
+    struct pv_tcp_traffic traffic;
+    if (s->tcp == NULL || !pv_tcp_traffic(s->tcp, link, &traffic))
+        return;
+    json_object_set_new(peer, "in_bytes", json_integer((json_int_t)traffic.in_bytes));
+    json_object_set_new(peer, "out_bytes", json_integer((json_int_t)traffic.out_bytes));
+    json_object_set_new(peer, "in_rate", json_integer((json_int_t)traffic.in_rate));
+    json_object_set_new(peer, "out_rate", json_integer((json_int_t)traffic.out_rate));
+}
+
 /* Configured addresses behind which no member is connected. */
 void pv_server_describe_peers(void *arg, json_t *peers)
 {

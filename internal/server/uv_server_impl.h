@@ -38,6 +38,7 @@ struct server {
 
 /* ---- uv_describe.c: for struct pv_files_config; arg is the server ---- */
 void pv_server_describe_status(void *arg, json_t *status);
+void pv_server_describe_link(void *arg, pv_link link, json_t *peer);
 void pv_server_describe_peers(void *arg, json_t *peers);
 
 #endif

@@ -122,6 +122,70 @@ Test(status, cancelled_and_out_of_memory)
     pvt_server_free(s);
 }
 
+static struct pvt_client *ask_copies(struct pvt_server *s)
+{
+    return pvt_ask(s, json_pack("{s:s, s:b}", "op", "status", "copies", 1));
+}
+
+Test(status, blobs_with_too_few_copies)
+{
+    struct pvt_server *s = pvt_server_new(2);
+    uint8_t *bytes = calloc(1, 50000);
+    struct pvt_client *c = ask(s, "status");
+    cr_assert_null(json_object_get(c->final, "under_replicated"), "nobody asked");
+    pvt_client_free(c);
+    pvt_cut(&s->net, 0, 1);
+    pvt_settle(&s->net);
+    c = pvt_begin_store(s, json_pack("{s:s, s:b}", "op", "store", "wait", 0), bytes, 50000);
+    pvt_settle(&s->net);
+    pvt_assert_ok(c);
+    pvt_client_free(c);
+    c = ask_copies(s);
+    cr_assert_eq(pvt_number(c->final, "blobs"), 1);
+    cr_assert_eq(pvt_number(c->final, "under_replicated"), 1);
+    pvt_client_free(c);
+    pvt_connect(&s->net, 0, 1);
+    pvt_advance(&s->net, 60000);
+    c = ask_copies(s);
+    cr_assert_eq(pvt_number(c->final, "under_replicated"), 0);
+    pvt_client_free(c);
+    for (uint64_t steps = 0, more = 1; more != 0; steps++) {
+        c = pvt_begin(s, json_pack("{s:s, s:b}", "op", "status", "copies", 1));
+        more = pvt_steps(&s->net, steps);
+        pvt_cancel(c);
+        pvt_settle(&s->net);
+        pvt_client_free(c);
+    }
+    free(bytes);
+    pvt_server_free(s);
+}
+
+/* Root writes where others may not; a folder that is gone stops it too. */
+Test(status, a_vault_that_cannot_be_written)
+{
+    struct pvt_server *s = pvt_server_new(1);
+    char *tmp = NULL, *away = NULL;
+    cr_assert_geq(asprintf(&tmp, "%s/tmp", pvt_me(s)->vault_path), 0);
+    cr_assert_geq(asprintf(&away, "%s/tmp.away", pvt_me(s)->vault_path), 0);
+    cr_assert_eq(rename(tmp, away), 0);
+    struct pvt_client *c = ask(s, "status");
+    pvt_assert_ok(c);
+    cr_assert(json_is_false(json_object_get(c->final, "healthy")));
+    const json_t *problems = json_object_get(c->final, "problems");
+    cr_assert_eq(json_array_size(problems), 1);
+    cr_assert_str_eq(pvt_text(json_array_get(problems, 0), "text"),
+                     "the vault cannot be written: not found");
+    pvt_client_free(c);
+    cr_assert_eq(rename(away, tmp), 0);
+    c = ask(s, "status");
+    cr_assert(json_is_true(json_object_get(c->final, "healthy")));
+    cr_assert_eq(json_array_size(json_object_get(c->final, "problems")), 0);
+    pvt_client_free(c);
+    free(tmp);
+    free(away);
+    pvt_server_free(s);
+}
+
 /* ---- ping ---- */
 
 static struct pvt_client *ping(struct pvt_server *s, const char *node, int count)
