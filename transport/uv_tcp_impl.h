@@ -51,7 +51,7 @@ struct link {
     bool held;      /* up, but an older link of the same node is being asked whether it lives */
     bool asked;     /* this is the older one */
     uint64_t held_until_ms;
-    struct pv_buf stash; /* what was read when it was held */
+    struct pv_buf stash;    /* what was read when it was held */
     struct pv_rate in, out; /* of the socket */
 };
 
