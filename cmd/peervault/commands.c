@@ -174,7 +174,8 @@ const struct pv_command pv_commands[] = {
             "\"blobs\", \"blob_bytes\", \"files\", \"names\", \"records\", \"pending\",\n"
             "\"under_replicated\", \"disk_free_bytes\", \"disk_limit\", \"unknown_files\",\n"
             "\"members\", \"connected\", \"in_sync\", \"mem_used_bytes\", \"mem_limit_bytes\",\n"
-            "\"healthy\", \"problems\": [{\"exit\", \"text\"}], \"peers\": [...]}; peers are those\n"
+            "\"healthy\", \"problems\": [{\"exit\", \"text\"}], \"peers\": [...]}; peers are "
+            "those\n"
             "of `peers --json`; with --watch one object every two seconds",
         .examples = "peervault status\n"
                     "peervault status --watch\n"
