@@ -127,6 +127,8 @@ enum pv_err pv_append_sum_line(struct pv_buf *out, const char *hex, const char *
 void pv_out_name(const char *name, size_t len, bool terminal)
 {
     struct pv_buf shown;
+    if (len == 0) /* an empty buffer has no address */
+        return;
     pv_buf_init(&shown, LINE_MAX_BYTES);
     if (terminal && pv_append_escaped(&shown, name, len) == PV_OK)
         fwrite(shown.data, 1, shown.len, stdout);
