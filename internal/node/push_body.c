@@ -8,7 +8,8 @@
  *
  * A cut body is kept for PV_PUSH_KEEP_MS so that the next WANT continues it, but only while nobody
  * waits for the memory. When a body from several transfers fails its check nobody is to blame, and
- * the last sender is simply asked for all of it.
+ * it is asked for anew. What is cut then is not kept: one who sends false beginnings could spoil
+ * what the others add, again and again.
  *
  * A stream is silent when it brought nothing for PV_PUSH_SILENCE_MS and its peer brought nothing
  * for us on any other either: streams take turns at the sender, and on a slow link a turn is long.
@@ -89,7 +90,7 @@ void pv_body_lost(struct pv_incoming *in)
     pv_body_disown(in);
     pv_list_remove(&in->link);
     requeue(in);
-    if (in->got == 0 || in->got == in->size || s->inbound.head != NULL) {
+    if (in->got == 0 || in->got == in->size || in->whole || s->inbound.head != NULL) {
         pv_body_release(in);
     } else {
         in->last_ms = pv_node_now(s->node);
@@ -119,6 +120,7 @@ static void body_bad(struct pv_incoming *in)
         say_bad(o->owner, &in->id);
         pv_in_drop(o);
     }
+    in->whole = in->whole || in->mixed;
     pv_body_release(in);
     requeue(in);
     pv_body_settle(in);

@@ -96,6 +96,7 @@ struct pv_incoming { /* one id that we lack, whoever offers it */
     uint32_t size, got;
     uint8_t kind;
     bool mixed; /* got is from several transfers */
+    bool whole; /* such bytes were wrong: nothing cut is kept any more */
     uint64_t began_ms, last_ms;
     struct pv_list link; /* in pv_push.receiving or pv_push.kept, by last_ms */
     /* CHECKING: the job's own. */
