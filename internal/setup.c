@@ -93,6 +93,41 @@ static enum pv_err lock_or_exists(struct pv_vault *v, bool all_given, const stru
     }
 }
 
+/*
+ * The length of that beginning of path which is there and is no folder, else 0. An attempt to open
+ * a folder says of both, nothing and a file in the way, that it is not found.
+ */
+static size_t file_in_the_way(const char *path, const struct pv_fs *fs)
+{
+    PV_AUTO_FREE char *part = pv_strdup(path);
+    struct pv_fs_stat st;
+    pv_fd fd;
+    if (part == NULL)
+        return 0;
+    while (fs->stat_at(fs->ctx, PV_FD_NONE, part, &st) == PV_E_NOT_FOUND) {
+        char *slash = strrchr(part, '/');
+        if (slash == NULL || slash == part)
+            return 0;
+        *slash = '\0';
+    }
+    enum pv_err err =
+        fs->open(fs->ctx, PV_FD_NONE, part, PV_FS_READ | PV_FS_DIRECTORY | PV_FS_FOLLOW, &fd);
+    if (err == PV_OK)
+        (void)fs->close(fs->ctx, fd); /* was only looked at */
+    return err == PV_E_NOT_FOUND ? strlen(part) : 0;
+}
+
+/* What NOT_FOUND means for a vault's path: IO with a line, when a file is in the way. */
+static enum pv_err explain_not_found(const char *path, const struct pv_fs *fs, char *why)
+{
+    size_t len = file_in_the_way(path, fs);
+    if (len == 0)
+        return PV_E_NOT_FOUND;
+    SAY(why, "%.*s is not a folder: move it away, or name another folder with --vault",
+        len > 300 ? 300 : (int)len, path);
+    return PV_E_IO;
+}
+
 enum pv_err pv_setup_create(const char *path, const struct pv_secrets *secrets, bool blind,
                             const struct pv_fs *fs, const struct pv_env *env, char *why)
 {
@@ -114,7 +149,9 @@ enum pv_err pv_setup_create(const char *path, const struct pv_secrets *secrets, 
         err = lock_or_exists(
             &vault, secrets->token != NULL && (blind || secrets->cluster_key != NULL), env);
     if (err != PV_OK) {
-        if (err == PV_E_EXISTS)
+        if (err == PV_E_NOT_FOUND && explain_not_found(path, fs, why) == PV_E_IO)
+            err = PV_E_IO;
+        else if (err == PV_E_EXISTS)
             SAY(why, "there is a vault already: %.300s", path);
         else if (err == PV_E_CORRUPT)
             SAY(why, KEYRING_MISSING, path);
@@ -182,6 +219,8 @@ enum pv_err pv_setup_open(struct pv_setup *out, const char *path, const struct p
     if (is_open && err == PV_E_NOT_FOUND && absent(&out->vault, "vault.db") == PV_E_EXISTS) {
         SAY(why, KEYRING_MISSING, path);
         err = PV_E_CORRUPT;
+    } else if (err == PV_E_NOT_FOUND && explain_not_found(path, fs, why) == PV_E_IO) {
+        err = PV_E_IO;
     } else if (err == PV_E_NOT_FOUND) {
         SAY(why, "no vault at %s: make one with `peervault init`", path);
     } else if (err == PV_E_CORRUPT && line > 0) {

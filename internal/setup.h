@@ -33,14 +33,16 @@ struct pv_setup {
  * key (a token must be given). One process at a time, under the vault lock: two that made one vault
  * at once would each go on with secrets of its own, and what one of them stored could never be read
  * again. EXISTS: there is one, perhaps made by a quicker process; BUSY: another holds the lock for
- * PV_SETUP_CREATE_WAIT_MS; CORRUPT: files, but no keyring; INVALID: malformed secrets.
+ * PV_SETUP_CREATE_WAIT_MS; CORRUPT: files, but no keyring; INVALID: malformed secrets. IO: also
+ * when a part of path is something else than a folder.
  */
 PV_MUST enum pv_err pv_setup_create(const char *path, const struct pv_secrets *secrets, bool blind,
                                     const struct pv_fs *fs, const struct pv_env *env, char *why);
 /*
  * Opens a vault and loads its keyring and identity; takes no lock. NOT_FOUND: no vault there.
  * INVALID: secrets differ from the keyring's. AUTH: secret files readable by others. CORRUPT:
- * keyring or identity are malformed, or only one of them is there.
+ * keyring or identity are malformed, or only one of them is there. IO: also when a part of path is
+ * something else than a folder.
  */
 PV_MUST enum pv_err pv_setup_open(struct pv_setup *out, const char *path,
                                   const struct pv_secrets *secrets, const struct pv_fs *fs,

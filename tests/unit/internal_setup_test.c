@@ -284,10 +284,31 @@ Test(setup, a_folder_that_cannot_be_made)
     struct place *p = place_new();
     snprintf(p->path, sizeof p->path, "/proc/no/such/place");
     cr_assert_neq(create(p, &none, false), PV_OK);
-    snprintf(p->path, sizeof p->path, "%s/file", p->dir.path);
-    int fd = open(p->path, O_WRONLY | O_CREAT, 0600);
-    close(fd);
-    cr_assert_neq(create(p, &none, false), PV_OK);
+    place_free(p);
+}
+
+/* Not "not found": that would send somebody looking for what is there. */
+Test(setup, a_file_in_the_way)
+{
+    static const char *const paths[] = {"file", "file/", "file/vault", "file/some/vault", "link"};
+    struct place *p = place_new();
+    struct pv_setup s;
+    char in_the_way[300];
+    size_t fds = pvt_open_fds();
+    snprintf(in_the_way, sizeof in_the_way, "%s/link", p->dir.path);
+    cr_assert_eq(symlink("nothing", in_the_way), 0);
+    snprintf(in_the_way, sizeof in_the_way, "%s/file", p->dir.path);
+    close(open(in_the_way, O_WRONLY | O_CREAT, 0600));
+    for (size_t i = 0; i < PV_COUNT(paths); i++) {
+        snprintf(p->path, sizeof p->path, "%s/%s", p->dir.path, paths[i]);
+        cr_assert_eq(open_with(p, &none, &s), PV_E_IO, "%s", paths[i]);
+        cr_assert(says(p, "is not a folder: "), "%s: %s", paths[i], p->why);
+        cr_assert_eq(create(p, &none, false), PV_E_IO, "%s", paths[i]);
+        cr_assert(says(p, "is not a folder: "), "%s: %s", paths[i], p->why);
+    }
+    snprintf(p->path, sizeof p->path, "%s/no/vault", p->dir.path);
+    cr_assert_eq(open_with(p, &none, &s), PV_E_NOT_FOUND);
+    cr_assert_eq(pvt_open_fds(), fds);
     place_free(p);
 }
 
