@@ -71,9 +71,15 @@ static void repair_fetch(struct repair *r)
     pv_fetch_start(r->push->node, &r->fetch);
 }
 
+/* Once the node closes nothing is fetched, and the last repairs end one by one, each giving room.
+ */
 static void granted(struct pv_budget_wait *wait)
 {
-    repair_fetch(PV_CONTAINER_OF(wait, struct repair, wait));
+    struct repair *r = PV_CONTAINER_OF(wait, struct repair, wait);
+    if (r->push->node->closing)
+        r->reserved = true;
+    else
+        repair_fetch(r);
 }
 
 static void check_done(struct pv_job *base)

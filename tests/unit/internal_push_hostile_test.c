@@ -58,3 +58,67 @@ Test(push_hostile, poisoned_beginnings_do_not_keep_a_blob_out)
     pvt_assert_idle(t->h);
     two_offers_free(t);
 }
+
+/* ---- repair ---- */
+
+static void damage(struct pvt_host *h, const struct pvt_blob *b)
+{
+    char path[400], name[PV_BLOB_PATH_LEN + 1];
+    pv_blob_path(name, &b->id);
+    snprintf(path, sizeof path, "%s/%s", h->v->path, name);
+    FILE *f = fopen(path, "r+b");
+    cr_assert_not_null(f);
+    fseek(f, 5000, SEEK_SET);
+    fputc(b->bytes[5000] ^ 1, f);
+    fclose(f);
+}
+
+/* Takes a whole body. */
+static void fetch_body(struct pvt_script *s, const struct pvt_blob *b, uint32_t offset,
+                       uint32_t stream)
+{
+    bool fin = false;
+    pvt_script_want(s, PV_MSG_FETCH, &b->id, offset, stream);
+    while (!fin) {
+        struct pvt_frame *f = pvt_script_next(s, 0);
+        cr_assert_not_null(f);
+        fin = (f->type & (PV_STREAM_FIN | PV_STREAM_RST)) != 0;
+        free(f);
+    }
+}
+
+static void say_bad(struct pvt_script *s, const struct pvt_blob *b)
+{
+    char hex[PV_ID_HEX_LEN + 1];
+    pv_id_hex(hex, &b->id);
+    struct pv_wr w = pvt_script_wr(s);
+    pv_msg_put_error(&w, PV_ERROR_BAD_BLOB, hex);
+    cr_assert_eq(pv_wr_end(&w), PV_OK);
+    pv_node_peer_message(s->host->node, s->link, s->out[0], s->out + 1, pv_wr_len(&w) - 1);
+}
+
+Test(push_hostile, closing_while_repairs_wait_for_memory)
+{
+    enum { COUNT = 3 };
+    struct pvt_net *net = pvt_net_new(1);
+    struct pvt_host *h = &net->host[0];
+    struct pvt_script *s = calloc(1, sizeof *s);
+    struct pvt_blob blobs[COUNT];
+    for (uint32_t i = 0; i < COUNT; i++)
+        blobs[i] = pvt_sealed(i, PV_BLOB_PAYLOAD_MAX);
+    pvt_put_many(h, blobs, COUNT);
+    pvt_script_init(s, net, h, 1);
+    h->node->push->inbound.limit_bytes = PV_BLOB_LEN_MAX;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        damage(h, &blobs[i]);
+        fetch_body(s, &blobs[i], 0, 2 + 2 * i);
+        say_bad(s, &blobs[i]);
+        pvt_net_run(net);
+    }
+    cr_expect_eq(h->node->push->repair_count, COUNT);
+    cr_expect_not_null(h->node->push->inbound.head);
+    for (size_t i = 0; i < COUNT; i++)
+        pvt_blob_free(&blobs[i]);
+    free(s);
+    pvt_net_free(net); /* closes and frees the node */
+}
