@@ -124,7 +124,8 @@ void pv_push_on_error(struct pv_peer *p, uint16_t code, const char *text)
         return;
     }
     pv_walk_forget(pp, &id);
-    pv_repair_check(pp->push, &id);
+    if (pv_out_take_served(pp, &id))
+        pv_repair_check(pp->push, &id);
 }
 
 void pv_push_info(const struct pv_peer *p, uint64_t *offered, uint64_t *wanted)

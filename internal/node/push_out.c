@@ -13,6 +13,9 @@
  *
  * A stream ends with FIN, or with RST when the blob cannot be read or the peer said CANCEL: every
  * stream has an end that the peer sees, unless the session ends.
+ *
+ * What was sent whole is remembered for a while: only that may the peer find bad, since it takes
+ * reading and hashing the blob to answer a complaint.
  */
 #include "internal/node/push_private.h"
 
@@ -211,6 +214,26 @@ static struct pv_stream_out *whose_turn(struct pv_push_peer *pp)
 
 /* ---- sending ---- */
 
+static void note_served(struct pv_push_out *out, const struct pv_stream_out *s)
+{
+    if (!s->whole)
+        return;
+    out->served[out->served_at] = s->id;
+    out->served_at = (out->served_at + 1) % PV_OUT_SERVED_MAX;
+}
+
+bool pv_out_take_served(struct pv_push_peer *pp, const struct pv_id *id)
+{
+    for (size_t i = 0; i < PV_OUT_SERVED_MAX; i++) {
+        struct pv_id *served = &pp->out.served[i];
+        if (!pv_id_equal(served, id))
+            continue;
+        *served = (struct pv_id){{0}};
+        return true;
+    }
+    return false;
+}
+
 /* One frame of a ready slice; false when the link is going down. */
 static bool send_frame(struct pv_push_peer *pp, struct pv_slice *slice)
 {
@@ -228,6 +251,7 @@ static bool send_frame(struct pv_push_peer *pp, struct pv_slice *slice)
     pp->out.sent_ms = pv_node_now(n);
     slice->sent += len;
     if (last) {
+        note_served(&pp->out, s);
         stream_close(pp, s);
     } else if (slice->sent == slice->len) {
         s->offset = slice->offset + (uint32_t)slice->len;
@@ -286,6 +310,7 @@ static bool open_stream(struct pv_push_peer *pp, const struct pv_want *want)
     s->id = want->id;
     s->stream = want->stream;
     s->offset = want->offset;
+    s->whole = want->offset == 0;
     s->size = offered != NULL ? offered->size : 0;
     out->open[class]++;
     pv_list_push_back(&out->turn[class], &s->turn);

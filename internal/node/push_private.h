@@ -26,6 +26,7 @@ enum {
     PV_PUSH_KEEP_MS = 60000,  /* a cut body waits for an offer that continues it */
     PV_PUSH_ANSWERS = 256,    /* ids gathered for one STORED or FULL */
     PV_REPAIRS_MAX = 32,
+    PV_OUT_SERVED_MAX = 2 * PV_STREAMS_MAX, /* bodies that a peer may find bad */
 };
 
 /* ---- out ---- */
@@ -54,6 +55,7 @@ struct pv_stream_out {
     struct pv_id id;
     uint32_t stream, offset; /* offset: of the next slice */
     uint32_t size;           /* 0: unknown before the first slice */
+    bool whole;              /* asked for from its beginning on */
     struct pv_slice *slice;  /* waiting for memory, being read, or being sent */
     struct pv_list turn;     /* in pv_push_out.turn while it has no slice */
 };
@@ -67,6 +69,8 @@ struct pv_push_out {
     struct pv_list ready; /* struct pv_slice, to be sent in this order */
     size_t slice_bytes;
     uint64_t sent_ms; /* when the last frame went out, or the first slice became ready */
+    struct pv_id served[PV_OUT_SERVED_MAX]; /* the last ones sent whole; served_at: the oldest */
+    unsigned served_at;
 };
 
 /* ---- in ---- */
@@ -169,6 +173,8 @@ void pv_out_init(struct pv_push_peer *pp);
 void pv_out_release(struct pv_push_peer *pp);
 void pv_out_next(struct pv_push_peer *pp);
 void pv_out_tick(struct pv_push_peer *pp);
+/* Whether the peer lately got all of this blob; true once for each time. */
+bool pv_out_take_served(struct pv_push_peer *pp, const struct pv_id *id);
 
 /* push_in.c */
 void pv_in_init(struct pv_push_peer *pp);

@@ -122,3 +122,32 @@ Test(push_hostile, closing_while_repairs_wait_for_memory)
     free(s);
     pvt_net_free(net); /* closes and frees the node */
 }
+
+/* A few bytes must not make us read a megabyte: only who has just got a body may doubt it, once. */
+Test(push_hostile, complaints_about_what_was_not_sent)
+{
+    struct pvt_net *net = pvt_net_new(1);
+    struct pvt_host *h = &net->host[0];
+    struct pvt_script *s = calloc(1, sizeof *s);
+    struct pvt_blob b = pvt_sealed(1, PV_BLOB_PAYLOAD_MAX);
+    pvt_put_many(h, &b, 1);
+    pvt_script_init(s, net, h, 1);
+    say_bad(s, &b);
+    cr_expect_eq(h->node->push->repair_count, 0, "never sent");
+    pvt_net_run(net);
+    fetch_body(s, &b, (uint32_t)b.len - 1, 2);
+    say_bad(s, &b);
+    cr_expect_eq(h->node->push->repair_count, 0, "not all of it");
+    pvt_net_run(net);
+    fetch_body(s, &b, 0, 4);
+    say_bad(s, &b);
+    cr_expect_eq(h->node->push->repair_count, 1);
+    pvt_net_run(net);
+    say_bad(s, &b);
+    cr_expect_eq(h->node->push->repair_count, 0, "twice");
+    pvt_net_run(net);
+    cr_expect_not(pvt_script_dropped(s));
+    free(s);
+    pvt_blob_free(&b);
+    pvt_net_free(net);
+}
