@@ -100,7 +100,7 @@ static enum pv_err write_text(struct pv_buf *out, const char *program, const cha
     if (err == PV_OK)
         err = pv_buf_printf(out,
                             "daemon\n"
-                            "ExecReload=/bin/kill -HUP $MAINPID\n"
+                            "ExecReload=/bin/sh -c 'kill -HUP ${MAINPID}'\n"
                             "Restart=on-failure\n"
                             "RestartSec=5s\n"
                             "RestartPreventExitStatus=%d %d %d\n"
