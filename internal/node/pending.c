@@ -156,9 +156,13 @@ void pv_pending_tell(struct pv_node *n, const struct pv_id *rid)
     }
 }
 
+/* It may have been the only reason to keep the entry. */
 void pv_publish_wait_cancel(struct pv_copies_wait *wait)
 {
+    if (!pv_list_linked(&wait->link))
+        return;
     pv_list_remove(&wait->link);
+    pv_pending_settle_rid(wait->node, &wait->file_rid);
 }
 
 /* ---- what an entry waits for --------------------------------------------------------------- */

@@ -413,6 +413,7 @@ void pv_publish_wait(struct pv_node *n, struct pv_copies_wait *wait)
 {
     struct pv_publish *q = n->publish;
     wait->told = 1;
+    wait->node = n;
     if (wait->want <= 1) {
         wait->progress(wait, 1);
         return;

@@ -24,8 +24,9 @@ struct pv_copies_wait {
     /* copies grew, or reached want (then the waiter has been removed). From the loop. */
     void (*progress)(struct pv_copies_wait *wait, unsigned copies);
     void *ctx;
-    struct pv_list link; /* private; zeroed by the owner, as is told */
-    unsigned told;       /* private: copies at the last call */
+    struct pv_list link;  /* private; zeroed by the owner, as is told */
+    unsigned told;        /* private: copies at the last call */
+    struct pv_node *node; /* private */
 };
 
 /*
