@@ -28,6 +28,22 @@ static void fail(struct server *s, enum pv_err err, const char *what)
     (void)snprintf(s->why, PV_SETUP_TEXT_MAX, "%s: %s", what, pv_err_text(err));
 }
 
+static void fail_to_listen(struct server *s, enum pv_err err)
+{
+    const char *what = pv_err_text(err);
+    if (err == PV_E_UNAVAILABLE)
+        what = "this machine has no such address: take one that `ip address` shows, or 0.0.0.0 or "
+               "[::] for all of them";
+    else if (err == PV_E_BUSY)
+        what = "another program listens there: stop it, or take another port";
+    else if (err == PV_E_AUTH)
+        what = "not permitted: take a port from 1024 on";
+    if (s->err == PV_OK)
+        (void)snprintf(s->why, PV_SETUP_TEXT_MAX, "cannot listen on %.200s: %s", s->config->listen,
+                       what);
+    s->err = s->err == PV_OK ? err : s->err;
+}
+
 /* ---- what the node sees: sessions and jobs ---- */
 
 static void io_submit(void *ctx, struct pv_job *job)
@@ -425,7 +441,7 @@ static void on_node_ready(void *arg, enum pv_err err)
     }
     if (c->daemon) {
         if ((err = pv_tcp_listen(s->tcp, c->listen)) != PV_OK)
-            fail(s, err, c->listen);
+            fail_to_listen(s, err);
         const char *listening = pv_tcp_listening(s->tcp);
         const char *colon = listening == NULL ? NULL : strrchr(listening, ':');
         if (colon != NULL)
