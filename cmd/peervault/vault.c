@@ -118,17 +118,16 @@ enum pv_exit pv_cmd_key_import(const struct pv_cli *cli, const struct pv_args *a
     char why[PV_SETUP_TEXT_MAX] = "out of memory";
     struct pv_config_secrets secrets;
     struct pv_setup setup;
-    bool created = false;
     enum pv_exit exit = pv_secrets_read(&secrets, args->words[0]);
     if (exit != PV_EXIT_OK)
         return exit;
     struct pv_secrets given = pv_secrets_view(&secrets);
     enum pv_err err = pv_setup_create(cli->vault, &given, false, pv_fs_real(), &cli->env, why);
-    created = err == PV_OK;
-    if (err == PV_OK || err == PV_E_EXISTS) /* it may have just these */
+    bool created = err == PV_OK, present = err == PV_E_EXISTS; /* it may have just these */
+    if (created || present)
         err = pv_setup_open(&setup, cli->vault, &given, pv_fs_real(), &cli->env, why);
     pv_config_secrets_wipe(&secrets);
-    if (err == PV_E_INVALID)
+    if (err == PV_E_INVALID && present)
         return pv_out_fail(PV_EXIT_USAGE,
                            "the vault %s has other secrets: import into another vault", cli->vault);
     if (err != PV_OK)
