@@ -128,10 +128,9 @@ static enum pv_exit create(const struct pv_cli *cli, const struct pv_config *con
 
 /* Role and keyring must agree: a keyed node without a key cannot work, a blind one must not read.
  */
-static enum pv_exit settle_role(struct pv_access *a)
+enum pv_exit pv_settings_settle_role(struct pv_config *c, const struct pv_keyring *keyring)
 {
-    struct pv_config *c = &a->config;
-    bool keyed = pv_keyring_active(&a->setup.keyring) != NULL;
+    bool keyed = pv_keyring_active(keyring) != NULL;
     if (!keyed && c->origin[PV_CONFIG_ROLE] == PV_FROM_DEFAULT)
         c->role = PV_ROLE_BLIND;
     if (keyed && c->role == PV_ROLE_BLIND)
@@ -168,7 +167,7 @@ enum pv_exit pv_access_open(struct pv_access *a, const struct pv_cli *cli,
         return exit;
     if (err != PV_OK)
         return pv_out_fail(pv_exit_of(err), "%s", why);
-    exit = settle_role(a);
+    exit = pv_settings_settle_role(&a->config, &a->setup.keyring);
     if (exit != PV_EXIT_OK)
         pv_access_close(a);
     return exit;

@@ -18,6 +18,8 @@ size_t pv_settings_flags(struct pv_config_flag *flags, const struct pv_args *arg
 /* The settings of a vault that may not exist yet. */
 enum pv_exit pv_settings_load(struct pv_config *out, const struct pv_cli *cli,
                               const struct pv_config_flag *flags, size_t flag_count);
+/* Nothing said of the role: it is what the keyring allows. USAGE, said: a role that it does not. */
+enum pv_exit pv_settings_settle_role(struct pv_config *c, const struct pv_keyring *keyring);
 /* The secrets from the environment. Wipe them. */
 enum pv_exit pv_settings_secrets(struct pv_config_secrets *out, const struct pv_cli *cli);
 /* As setup.h wants them: borrowed from s, NULL where not given. */
