@@ -9,6 +9,7 @@
 #include "cmd/peervault/client.h"
 #include "cmd/peervault/embedded.h"
 #include "cmd/peervault/output.h"
+#include "cmd/peervault/unanswered.h"
 #include "internal/base/limits.h"
 #include "internal/base/mem.h"
 #include "transport/frame.h"
@@ -33,6 +34,7 @@ struct pv_client {
     int flags, fd;
     struct pv_embedded *embedded; /* NULL: a daemon */
     json_int_t next_id;
+    struct pv_unanswered unanswered;
     size_t out_at, out_len, in_len;
     uint8_t out[OUT_CAP], in[IN_CAP];
 };
@@ -157,6 +159,7 @@ static enum pv_exit end(struct pv_client *c)
     c->fd = -1;
     enum pv_exit exit = pv_embedded_stop(c->embedded);
     c->embedded = NULL;
+    pv_unanswered_clear(&c->unanswered);
     return exit;
 }
 
@@ -197,13 +200,15 @@ bool pv_client_embedded(const struct pv_client *c)
 
 enum pv_exit pv_client_lost(struct pv_client *c)
 {
+    char text[PV_UNANSWERED_TEXT];
     bool embedded = pv_client_embedded(c);
+    pv_unanswered_explain(&c->unanswered, text);
     enum pv_exit exit = end(c);
     if (exit != PV_EXIT_OK)
         return exit;
     if (embedded)
         return pv_out_fail(PV_EXIT_INTERNAL, "the server in this process ended early");
-    return pv_out_fail(PV_EXIT_UNAVAILABLE, "the daemon closed the connection: see its log");
+    return pv_out_fail(PV_EXIT_UNAVAILABLE, "%s", text);
 }
 
 /* ---- sending ---- */
@@ -226,9 +231,12 @@ json_int_t pv_client_send(struct pv_client *c, json_t *request)
     PV_ASSERT(pv_client_room(c));
     if (request != NULL && json_object_set_new(request, "id", json_integer(id)) == 0)
         len = json_dumpb(request, place, PV_CONTROL_JSON_MAX, JSON_COMPACT);
-    json_decref(request);
-    if (len == 0 || len > PV_CONTROL_JSON_MAX)
+    if (len == 0 || len > PV_CONTROL_JSON_MAX) {
+        json_decref(request);
         return 0;
+    }
+    pv_unanswered_add(&c->unanswered, id, request);
+    json_decref(request);
     pv_frame_header_encode(c->out + c->out_len, PV_FRAME_MESSAGE, (uint32_t)len);
     c->out_len += PV_FRAME_HEADER_LEN + len;
     return id;
@@ -262,8 +270,8 @@ static enum pv_err send_some(struct pv_client *c)
 
 /* ---- receiving ---- */
 
-static enum pv_err dispatch(const struct pv_client_handler *h, enum pv_frame_type type,
-                            const uint8_t *payload, size_t len)
+static enum pv_err dispatch(struct pv_client *c, const struct pv_client_handler *h,
+                            enum pv_frame_type type, const uint8_t *payload, size_t len)
 {
     if (type == PV_FRAME_STREAM) {
         if (payload[0] > 1 || h->data == NULL)
@@ -276,6 +284,7 @@ static enum pv_err dispatch(const struct pv_client_handler *h, enum pv_frame_typ
         json_decref(message);
         return PV_E_PROTOCOL;
     }
+    pv_unanswered_note(&c->unanswered, message);
     h->message(h->ctx, message);
     json_decref(message);
     return PV_OK;
@@ -297,7 +306,7 @@ static enum pv_err receive_some(struct pv_client *c, const struct pv_client_hand
         if (err != PV_OK || c->in_len - at - PV_FRAME_HEADER_LEN < header.len)
             break;
         at += PV_FRAME_HEADER_LEN;
-        err = dispatch(h, header.type, c->in + at, header.len);
+        err = dispatch(c, h, header.type, c->in + at, header.len);
         at += header.len;
     }
     memmove(c->in, c->in + at, c->in_len - at);

@@ -59,7 +59,7 @@ void pv_client_commit(struct pv_client *c, size_t len, bool end);
  */
 PV_MUST enum pv_err pv_client_pump(struct pv_client *c, const struct pv_client_handler *handler,
                                    int input_fd);
-/* Ends a connection that pump gave up, and says why. */
+/* Ends a connection that pump gave up, and says what that means for what was asked. */
 enum pv_exit pv_client_lost(struct pv_client *c);
 
 /* ---- requests and replies ---- */
@@ -70,7 +70,9 @@ bool pv_json_set_bytes(json_t *object, const char *key, const char *bytes);
 enum pv_exit pv_reply_exit(const json_t *reply, const char *subject);
 const char *pv_json_text(const json_t *object, const char *key); /* "" when not there */
 json_int_t pv_json_int(const json_t *object, const char *key);   /* 0 when not there */
-/* A file's name in an entry, as bytes with a NUL behind; NULL when it has none. To be freed. */
+/* What set_bytes set, as bytes with a NUL behind; NULL when it is not there. To be freed. */
+char *pv_json_bytes(const json_t *object, const char *key, size_t *len);
+/* A file's name in an entry, in the same way. */
 char *pv_json_name(const json_t *object, size_t *len);
 
 #endif

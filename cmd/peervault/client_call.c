@@ -68,14 +68,15 @@ json_int_t pv_json_int(const json_t *object, const char *key)
     return json_integer_value(json_object_get(object, key));
 }
 
-char *pv_json_name(const json_t *object, size_t *len)
+char *pv_json_bytes(const json_t *object, const char *key, size_t *len)
 {
-    const char *hex = pv_json_text(object, "name_hex");
-    const char *name = json_string_value(json_object_get(object, "name"));
-    if (name != NULL) {
-        *len = strlen(name);
-        return pv_strdup(name);
+    const char *text = json_string_value(json_object_get(object, key));
+    if (text != NULL) {
+        *len = strlen(text);
+        return pv_strdup(text);
     }
+    PV_AUTO_FREE char *hex_key = pv_asprintf("%s_hex", key);
+    const char *hex = hex_key != NULL ? pv_json_text(object, hex_key) : "";
     if (hex[0] == '\0')
         return NULL;
     size_t n = strlen(hex) / 2;
@@ -87,6 +88,11 @@ char *pv_json_name(const json_t *object, size_t *len)
     bytes[n] = '\0';
     *len = n;
     return bytes;
+}
+
+char *pv_json_name(const json_t *object, size_t *len)
+{
+    return pv_json_bytes(object, "name", len);
 }
 
 enum pv_exit pv_reply_exit(const json_t *reply, const char *subject)
