@@ -95,6 +95,16 @@ static void list_release(struct list *l)
     pv_buf_release(&l->entries);
 }
 
+/* What is passed over must not look as if it were not there. */
+static void warn_of_unreadable(const struct pv_cli *cli, json_int_t count)
+{
+    if (count > 0)
+        pv_cli_note(cli,
+                    "not all is listed: %lld record(s) are damaged, of a later version, or under "
+                    "another cluster key",
+                    (long long)count);
+}
+
 /* One request about a target, sent to whoever serves the vault. */
 static enum pv_exit ask(const struct pv_cli *cli, json_t *rq, struct list *l, const char *subject,
                         json_t **reply)
@@ -126,6 +136,8 @@ enum pv_exit pv_cmd_ls(const struct pv_cli *cli, const struct pv_args *args)
         exit = l.exit;
     if (exit == PV_EXIT_OK)
         exit = cli->json ? pv_out_flush() : print_entries(&l);
+    if (exit == PV_EXIT_OK)
+        warn_of_unreadable(cli, pv_json_int(reply, "unreadable"));
     json_decref(reply);
     list_release(&l);
     return exit;
@@ -157,6 +169,8 @@ static enum pv_exit print_stat(const struct pv_cli *cli, const json_t *r)
         fputc('\n', stdout);
         pv_free(name);
     }
+    if (json_is_true(json_object_get(r, "more_names")))
+        printf("%-9s and more than are shown here: see `peervault ls`\n", "name");
     print_size("size", pv_json_int(r, "size"));
     pv_date_text(date, (uint64_t)pv_json_int(r, "mtime_ms"));
     printf("%-9s %s\n", "modified", date);

@@ -22,6 +22,9 @@ static enum pv_exit remove_one(const struct pv_cli *cli, struct pv_client *clien
         json_object_del(reply, "ok");
         exit = pv_out_json(json_incref(reply));
         *lost = exit != PV_EXIT_OK;
+    } else if (exit == PV_EXIT_OK && pv_json_int(reply, "files") > 1) {
+        pv_cli_note(cli, "%s: removed %lld files: this content was also stored with --private",
+                    target, (long long)pv_json_int(reply, "files"));
     } else if (exit == PV_EXIT_OK && cli->verbose) {
         pv_cli_note(cli, "%s: removed %s%lld name(s)", target,
                     pv_json_int(reply, "files") > 0 ? "the file and " : "",
