@@ -143,7 +143,8 @@ const struct pv_command pv_commands[] = {
         .arguments = "KEY|NAME",
         .help = "what is known of a file: size, names, blobs, copies",
         .json = "{\"key\", \"size\", \"mtime_ms\", \"names\", \"inline\", \"private\", \"blobs\",\n"
-                "\"stored_bytes\", \"copies\", \"want\", \"missing_blobs\", \"author\"}",
+                "\"stored_bytes\", \"copies\", \"want\", \"missing_blobs\", \"author\",\n"
+                "\"more_names\"}: these names are not all",
         .examples = "peervault stat report.pdf",
         .words_min = 1,
         .words_max = 1,
