@@ -43,7 +43,8 @@ struct pv_publish {
     struct pv_map by_rid, by_hash; /* by_hash: of records and of names */
     struct pv_pending *checking;   /* NULL: none; in no list */
     bool loading, more, load_full; /* more: the store may have some that are not here */
-    uint64_t again_at_ms;          /* the first due_ms of all */
+    uint64_t load_at_ms;           /* not before, after it failed */
+    uint64_t again_at_ms;          /* the first due_ms of all, or load_at_ms */
 };
 
 /* NULL: no memory or no room; the store still has it (more is set). To be checked. */

@@ -340,6 +340,23 @@ static void load_run(struct pv_job *job, const struct pv_job_context *ctx)
     job->err = pv_store_pending(ctx->store, l->rids, LOAD_MAX, &l->count);
 }
 
+static void look_by(struct pv_publish *q, uint64_t at_ms)
+{
+    if (at_ms < q->again_at_ms)
+        q->again_at_ms = at_ms;
+}
+
+/* Nothing else may happen that would make us look. */
+static void load_failed(struct pv_node *n, enum pv_err err)
+{
+    struct pv_publish *q = n->publish;
+    q->more = true;
+    q->load_at_ms = pv_node_now(n) + PV_PUBLISH_AGAIN_MS;
+    look_by(q, q->load_at_ms);
+    PV_LOG(n->config.env->log, PV_LOG_WARN, PV_SUB_NODE, "cannot list pending records", "cause",
+           pv_err_text(err));
+}
+
 static void load_done(struct pv_job *job)
 {
     struct load_job *l = PV_CONTAINER_OF(job, struct load_job, job);
@@ -347,14 +364,17 @@ static void load_done(struct pv_job *job)
     struct pv_publish *q = n->publish;
     bool added = false;
     q->loading = false;
-    if (job->err != PV_OK)
-        PV_LOG(n->config.env->log, PV_LOG_WARN, PV_SUB_NODE, "cannot list pending records", "cause",
-               pv_err_text(job->err));
-    for (size_t i = 0; job->err == PV_OK && !n->closing && i < l->count; i++)
-        if (pv_pending_find(q, &l->rids[i]) == NULL && q->by_rid.count < PV_PENDING_QUEUE_MAX)
-            added |= pv_pending_new(q, &l->rids[i]) != NULL;
+    for (size_t i = 0; job->err == PV_OK && !n->closing && i < l->count; i++) {
+        if (pv_pending_find(q, &l->rids[i]) != NULL || q->by_rid.count >= PV_PENDING_QUEUE_MAX)
+            continue;
+        added = true;
+        if (pv_pending_new(q, &l->rids[i]) == NULL)
+            job->err = PV_E_NOMEM;
+    }
     q->load_full = job->err == PV_OK && l->count == LOAD_MAX;
     q->more = q->load_full && added;
+    if (job->err != PV_OK)
+        load_failed(n, job->err);
     pv_free(l);
     pump(n);
 }
@@ -364,9 +384,15 @@ static void load(struct pv_node *n)
     struct pv_publish *q = n->publish;
     if (q->loading || !q->more || q->by_rid.count >= PV_PENDING_QUEUE_MAX / 2)
         return;
-    struct load_job *l = pv_calloc(1, sizeof *l);
-    if (l == NULL)
+    if (pv_node_now(n) < q->load_at_ms) {
+        look_by(q, q->load_at_ms);
         return;
+    }
+    struct load_job *l = pv_calloc(1, sizeof *l);
+    if (l == NULL) {
+        load_failed(n, PV_E_NOMEM);
+        return;
+    }
     l->job.run = load_run;
     l->job.done = load_done;
     q->loading = true;

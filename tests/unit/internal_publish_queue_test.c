@@ -53,3 +53,29 @@ Test(publish_queue, what_nobody_waits_for_any_more_leaves_it)
     pvt_nodes_release(&net);
     pv_publish_wait_cancel(&wait);
 }
+
+static void fail_run(struct pv_job *job, const struct pv_job_context *ctx)
+{
+    (void)ctx;
+    job->err = PV_E_IO;
+}
+
+/* What an earlier run left pending is looked for again when the store could not be read. */
+Test(publish_queue, list_of_an_earlier_run_that_could_not_be_read)
+{
+    struct pvt_record file;
+    pvt_nodes_init(&net, 2);
+    pvt_connect_all(&net);
+    pvt_advance(&net, 20000);
+    pvt_seal_file(&file, node(0), "left pending", pvt_hlc(node(0)));
+    pvt_put(node(0), &file, true);
+    pv_publish_start(node(0)->node);
+    cr_assert_not_null(node(0)->jobs);
+    node(0)->jobs->run = fail_run;
+    pvt_settle(&net);
+    cr_assert(pvt_is_pending(node(0), &file.rid));
+    pvt_advance(&net, PV_PUBLISH_AGAIN_MS);
+    cr_assert_not(pvt_is_pending(node(0), &file.rid));
+    cr_assert(pvt_has_record(node(1), &file));
+    pvt_nodes_release(&net);
+}
