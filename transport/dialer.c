@@ -22,16 +22,20 @@ uint64_t pv_dialer_due_ms(const struct pv_dialer *d)
     return d->state == PV_DIALER_WAITING ? d->due_ms : UINT64_MAX;
 }
 
-static void wait(struct pv_dialer *d)
+static void wait_up_to(struct pv_dialer *d, uint64_t limit_ms)
 {
-    uint64_t limit_ms = PV_DIAL_MS_MIN, random;
-    for (unsigned i = 0; i < d->attempts && limit_ms < PV_DIAL_MS_MAX; i++)
-        limit_ms *= 2;
-    if (limit_ms > PV_DIAL_MS_MAX)
-        limit_ms = PV_DIAL_MS_MAX;
+    uint64_t random;
     pv_env_random(d->env, &random, sizeof random);
     d->due_ms = pv_env_mono_ms(d->env) + random % (limit_ms + 1);
     d->state = PV_DIALER_WAITING;
+}
+
+static void wait(struct pv_dialer *d)
+{
+    uint64_t limit_ms = PV_DIAL_MS_MIN;
+    for (unsigned i = 0; i < d->attempts && limit_ms < PV_DIAL_MS_MAX; i++)
+        limit_ms *= 2;
+    wait_up_to(d, limit_ms < PV_DIAL_MS_MAX ? limit_ms : PV_DIAL_MS_MAX);
 }
 
 static void note(struct pv_dialer *d, const char *error)
@@ -50,13 +54,12 @@ void pv_dialer_failed(struct pv_dialer *d, enum pv_refusal refusal, size_t token
 {
     PV_ASSERT(d->state == PV_DIALER_DIALLING && token_count > 0);
     note(d, error);
-    if (refusal == PV_REFUSED_SELF) {
-        d->state = PV_DIALER_DROPPED;
-        return;
-    }
     if (refusal == PV_REFUSED_SILENT)
         d->token = (d->token + 1) % token_count;
-    wait(d);
+    if (refusal == PV_REFUSED_SELF) /* most likely for good */
+        wait_up_to(d, PV_DIAL_MS_MAX);
+    else
+        wait(d);
     d->attempts++;
 }
 

@@ -4,11 +4,12 @@
  *
  *   WAITING --due--> DIALLING --up--> UP --down--> WAITING
  *      |                 `--failed--> WAITING
- *      |--covered--> COVERED (its node is connected by another link) --uncover--> WAITING
- *      `--> DROPPED (it is ourselves), for good
+ *      `--covered--> COVERED (its node is connected by another link) --uncover--> WAITING
  *
  * The wait before attempt k is uniform in 0..min(PV_DIAL_MS_MAX, PV_DIAL_MS_MIN * 2^k). A session
  * resets k only after PV_DIAL_STABLE_MS, so that a peer which accepts and closes is not hammered.
+ * What turns out to be ourselves is dialled at the longest intervals, but not dropped: whoever can
+ * lead one connection back to us could otherwise take the address from us until we are restarted.
  */
 #ifndef PV_TRANSPORT_DIALER_H
 #define PV_TRANSPORT_DIALER_H
@@ -23,7 +24,6 @@ enum pv_dialer_state {
     PV_DIALER_DIALLING,
     PV_DIALER_UP,
     PV_DIALER_COVERED,
-    PV_DIALER_DROPPED,
 };
 
 struct pv_dialer {

@@ -23,9 +23,11 @@
 static void log_refusal(const struct pv_session *s, enum pv_refusal refusal)
 {
     const struct pv_env *env = s->ctx->handshake.env;
-    /* Whoever connects and leaves again (health checks, a peer that refused us) is no news. */
+    /* Whoever connects and leaves again (health checks, a peer that refused us) is no news, and
+     * that an address is our own is said once, where it is dialled. */
     bool gone = refusal == PV_REFUSED_GONE && !s->dialler;
-    enum pv_log_level level = gone ? PV_LOG_DEBUG : PV_LOG_WARN;
+    bool no_news = gone || (refusal == PV_REFUSED_SELF && s->dialler);
+    enum pv_log_level level = no_news ? PV_LOG_DEBUG : PV_LOG_WARN;
     const char *direction = s->dialler ? "out" : "in";
     if (refusal != PV_REFUSED_CLOCK) {
         PV_LOG_LIMITED(env->log, level, PV_SUB_SESSION, "handshake refused", "peer", s->address,

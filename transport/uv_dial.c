@@ -11,8 +11,9 @@
 static void failed(struct dial *d, enum pv_refusal refusal, const char *what)
 {
     struct pv_tcp *t = d->t;
-    /* The session has logged a refusal; the rest is said once, not at every attempt. */
-    if (refusal == PV_REFUSED_NOT && strcmp(d->dialer.error, what) != 0)
+    /* The session has logged most refusals; the rest is said once, not at every attempt. */
+    bool unsaid = refusal == PV_REFUSED_NOT || refusal == PV_REFUSED_SELF;
+    if (unsaid && strcmp(d->dialer.error, what) != 0)
         PV_LOG(t->env->log, PV_LOG_WARN, PV_SUB_TCP, "cannot connect", "peer", d->dialer.text,
                "cause", what);
     pv_dialer_failed(&d->dialer, refusal, t->ctx->handshake.token_count, what);

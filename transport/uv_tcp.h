@@ -47,7 +47,7 @@ const char *pv_tcp_listening(const struct pv_tcp *t); /* "addr:port", NULL when 
 
 /*
  * Keeps a connection to this address: dials, and dials again with back-off whenever it is down.
- * An address that turns out to be ourselves is dropped. While the node behind the address is
+ * An address that turns out to be ourselves is dialled seldom. While the node behind the address is
  * connected by another link, it is not dialled. Adding an address again changes nothing.
  * PV_E_INVALID, PV_E_LIMIT (PV_STATIC_PEERS_MAX), PV_E_NOMEM, PV_E_CLOSED.
  */
