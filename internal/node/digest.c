@@ -196,6 +196,7 @@ static void compare(struct pv_peer *p)
 {
     struct pv_digest *d = digest_of(p);
     d->compare_at_ms = UINT64_MAX;
+    d->settling = false;
     d->send_root = true;
     submit_root(p);
 }
@@ -440,7 +441,13 @@ void pv_digest_on_message(struct pv_peer *p, struct pv_rd *r, struct pv_msg_dige
 
 void pv_digest_settle(struct pv_peer *p)
 {
-    digest_of(p)->compare_at_ms = pv_node_now(p->node) + PV_SYNC_SETTLE_MS;
+    struct pv_digest *d = digest_of(p);
+    uint64_t now = pv_node_now(p->node), quiet = now + PV_SYNC_SETTLE_MS;
+    if (!d->settling)
+        d->settling_since_ms = now;
+    d->settling = true;
+    uint64_t latest = d->settling_since_ms + PV_DIGEST_SETTLE_MAX_MS;
+    d->compare_at_ms = quiet < latest ? quiet : latest;
 }
 
 void pv_digest_gained(struct pv_peer *p)

@@ -30,10 +30,11 @@ enum {
     PV_DIGEST_WINDOW = 8,
     PV_DIGEST_DIFFS_MAX = 64, /* lists from the peer that wait to be compared */
     PV_DIGEST_ROUNDS_MAX = 8,
-    PV_DIGEST_ROUND_MS = 250,    /* between a round and the next, doubled each time */
-    PV_DIGEST_BUCKETS_MAX = 32,  /* times an hour that ours are sent, without gain */
-    PV_DIGEST_RETRIES_MAX = 6,   /* after 2, 4, 8 ... 64 s */
-    PV_DIGEST_ANSWER_MS = 30000, /* what has not been answered by then will not be */
+    PV_DIGEST_ROUND_MS = 250,        /* between a round and the next, doubled each time */
+    PV_DIGEST_SETTLE_MAX_MS = 60000, /* however long records keep coming in */
+    PV_DIGEST_BUCKETS_MAX = 32,      /* times an hour that ours are sent, without gain */
+    PV_DIGEST_RETRIES_MAX = 6,       /* after 2, 4, 8 ... 64 s */
+    PV_DIGEST_ANSWER_MS = 30000,     /* what has not been answered by then will not be */
 };
 
 struct pv_bucket_set {
@@ -50,7 +51,9 @@ enum pv_list_role {                   /* of a list that came */
 struct pv_digest {
     bool agrees;
     uint64_t compare_at_ms, hourly_at_ms; /* mono */
-    uint64_t retry_at_ms;                 /* not agreed by then: the other side thinks that we do */
+    bool settling;                        /* records came in since the last comparison */
+    uint64_t settling_since_ms;
+    uint64_t retry_at_ms; /* not agreed by then: the other side thinks that we do */
     unsigned rounds, buckets_sent, retries; /* without gain */
 
     bool root_running, send_root, have_theirs;
@@ -96,7 +99,8 @@ void pv_digest_attach(struct pv_peer *p);
 /* m: decoded into by pv_digest_on_message; large, shared by all peers. */
 void pv_digest_on_message(struct pv_peer *p, struct pv_rd *r, struct pv_msg_digest *m);
 void pv_digest_pump(struct pv_peer *p); /* goes on sending when the link is writable */
-/* Records came in, or p missed a broadcast: compare again when it has been quiet for a while. */
+/* Records came in, or p missed a broadcast: compare again when it has been quiet for a while, or
+ * after a longer one. */
 void pv_digest_settle(struct pv_peer *p);
 void pv_digest_gained(struct pv_peer *p); /* it gave us something: count rounds anew */
 uint64_t pv_digest_deadline_ms(const struct pv_peer *p);
