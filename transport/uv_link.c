@@ -124,11 +124,14 @@ static void on_down(struct link *l, const struct pv_session_effect *e)
 static void on_pong(struct link *l, uint64_t rtt_ms)
 {
     const struct pv_tcp_handler *handler = &l->t->handler;
+    bool lives = l->asked && !l->ask_again;
+    if (l->asked && l->ask_again)
+        pv_pair_ask(l);
     if (l->pinged) {
         l->pinged = false;
         handler->pong(handler->ctx, l->id, rtt_ms);
     }
-    if (l->asked)
+    if (lives)
         pv_pair_pong(l);
 }
 

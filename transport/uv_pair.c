@@ -7,6 +7,9 @@
  *                                     runs twice, both go. Otherwise the older one is dead and
  * goes.
  *
+ * Only a PING that was sent for this proves something: the answer to an earlier one may come from a
+ * process that has died since.
+ *
  * While one is held, a third session is weighed against the held one only; another process yet is
  * refused, and may come again when the question is settled. The handler sees `down` of the old link
  * before `up` of the new one.
@@ -62,11 +65,12 @@ static void release(struct link *l)
     pv_link_schedule(l); /* feeds what was put aside, then reads on */
 }
 
-static void ask(struct link *older)
+void pv_pair_ask(struct link *older)
 {
     enum pv_err err = pv_session_ping(older->session);
-    PV_ASSERT(err != PV_E_CLOSED); /* BUSY: the answer to that one will do; else it is going down */
+    PV_ASSERT(err != PV_E_CLOSED); /* LIMIT, NOMEM: it is going down */
     older->asked = true;
+    older->ask_again = err == PV_E_BUSY;
     pv_link_schedule(older);
 }
 
@@ -89,7 +93,7 @@ void pv_pair_up(struct link *l)
             return;
         }
         hold(l, pv_env_mono_ms(t->env) + PV_TWICE_MS);
-        ask(older);
+        pv_pair_ask(older);
     } else if (pv_duplicate_first_stays(self, peer_of(rival), peer_of(l))) {
         refuse(l, PV_BYE_DUPLICATE);
     } else if (held != NULL) {

@@ -50,6 +50,7 @@ struct link {
     bool pinged;    /* the handler waits for pong */
     bool held;      /* up, but an older link of the same node is being asked whether it lives */
     bool asked;     /* this is the older one */
+    bool ask_again; /* asked while another PING was open, whose answer may be from before */
     uint64_t held_until_ms;
     struct pv_buf stash;    /* what was read when it was held */
     struct pv_rate in, out; /* of the socket */
@@ -111,6 +112,7 @@ void pv_link_withdraw(struct link *l, enum pv_err err,
 /* ---- uv_pair.c ---- */
 struct link *pv_pair_find(struct pv_tcp *t, const struct pv_id *node_id); /* announced, or NULL */
 void pv_pair_up(struct link *l);    /* announces l, or closes it or the older one, or asks */
+void pv_pair_ask(struct link *l);   /* the older one: does it live? */
 void pv_pair_pong(struct link *l);  /* of one that was asked: the identity runs twice */
 void pv_pair_down(struct link *l);  /* l is gone: whoever waited for that goes on */
 void pv_pair_timer(struct link *l); /* of a held one: time to answer is over? */

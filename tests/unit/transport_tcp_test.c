@@ -832,3 +832,26 @@ Test(tcp, paused_predecessor_is_replaced)
     RUN_UNTIL(a.ups == 3 && b.ups == 2);
     finish();
 }
+
+/* b answers a PING and dies; its answer is read when its successor c is there. */
+Test(tcp, an_answer_from_before_proves_nothing)
+{
+    begin();
+    twin_init();
+    connect_both();
+    pv_tcp_pause(a.t, a.link, true);
+    cr_assert_eq(pv_tcp_ping(a.t, a.link), PV_OK);
+    for (unsigned i = 0; i < 50; i++)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    host_stop(&b);
+    cr_assert_eq(a.downs + a.pongs, 0);
+    cr_assert_eq(pv_tcp_add_peer(c.t, pv_tcp_listening(a.t)), PV_OK);
+    RUN_UNTIL(held_link(&a) != NULL && c.link != 0);
+    pv_tcp_pause(a.t, a.link, false);
+    RUN_UNTIL(a.downs == 1 && (a.ups == 2 || a.twices == 1));
+    cr_assert_eq(a.pongs, 1);
+    cr_assert_eq(a.twices, 0);
+    cr_assert_neq(c.link, 0);
+    host_release(&c);
+    finish();
+}
