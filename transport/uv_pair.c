@@ -114,8 +114,8 @@ void pv_pair_pong(struct link *l)
     l->asked = false;
     if (held == NULL)
         return;
-    PV_LOG(t->env->log, PV_LOG_ERROR, PV_SUB_SESSION, "this identity runs twice", "node",
-           pv_log_id(node_id.b), "peer", l->address, "other", held->address);
+    PV_LOG_LIMITED(t->env->log, PV_LOG_ERROR, PV_SUB_SESSION, "this identity runs twice", "node",
+                   pv_log_id(node_id.b), "peer", l->address, "other", held->address);
     refuse(held, PV_BYE_TWICE);
     refuse(l, PV_BYE_TWICE);
     if (t->handler.twice != NULL)

@@ -734,6 +734,28 @@ Test(tcp, identity_that_runs_twice_is_refused_twice)
     finish();
 }
 
+static uint64_t no_time(void *ctx)
+{
+    (void)ctx;
+    return 1700000000000;
+}
+
+/* Whoever has the token can be his own twin as often as he likes. */
+Test(tcp, twins_cannot_fill_the_log)
+{
+    begin();
+    twin_init();
+    connect_both();
+    pv_log_set_clock(a.node.log.log, no_time, NULL);
+    while (pv_log_admit(a.node.log.log, PV_LOG_ERROR, PV_SUB_SESSION))
+        continue;
+    cr_assert_eq(pv_tcp_add_peer(c.t, pv_tcp_listening(a.t)), PV_OK);
+    RUN_UNTIL(b.downs == 1 && c.downs == 1 && a.twices == 1);
+    cr_assert_not(pvt_log_has(&a.node.log, "this identity runs twice"));
+    host_release(&c);
+    finish();
+}
+
 static struct link *held_link(struct host *h)
 {
     PV_LIST_EACH(&h->t->links, e)
