@@ -101,6 +101,7 @@ static void on_ping(struct pv_session *s, struct pv_rd *r)
         pv_session_fault(s, "malformed PING");
         return;
     }
+    pv_outbox_shrink(&s->out); /* it asks because we were quiet */
     uint8_t bytes[32];
     struct pv_wr w = pv_wr_of(bytes, sizeof bytes);
     ping.wall_ms = pv_env_wall_ms(s->ctx->handshake.env);

@@ -1,6 +1,7 @@
 #include "tests/unit/transport_fixture.h"
 #include "transport/hello.h"
 #include "transport/outbox.h"
+#include "transport/session_impl.h"
 
 TestSuite(session, .timeout = 60);
 
@@ -619,6 +620,28 @@ Test(session, quiet_session_lives_on_pings)
     }
     cr_assert_not(f->a.down || f->b.down);
     cr_assert_eq(f->a.pongs, 0, "keep-alive is nobody's business");
+    fix_free(f);
+}
+
+/* A peer that asks before we would must not make us keep the memory of a busy hour. */
+Test(session, memory_goes_back_whoever_pings_first)
+{
+    static uint8_t data[PV_STREAM_DATA_MAX];
+    struct fix *f = fix_new();
+    connect_both(f);
+    for (unsigned i = 0; i < 6; i++)
+        cr_assert_eq(pv_session_send_data(f->b.s, 1, 0, data, sizeof data), PV_OK);
+    settle(f);
+    struct pv_outbox *out = &f->b.s->out;
+    cr_assert_gt(out->filling.cap + out->flying.cap, sizeof data);
+    for (unsigned i = 0; i < 3; i++) {
+        pass(f, PV_PING_IDLE_MS - 1);
+        cr_assert_eq(pv_session_ping(f->a.s), PV_OK);
+        settle(f);
+        pv_session_tick(f->b.s);
+    }
+    cr_assert_eq(f->a.pongs, 3);
+    cr_assert_lt(out->filling.cap + out->flying.cap, 1024);
     fix_free(f);
 }
 
