@@ -28,6 +28,9 @@ static const struct pv_option daemon_options[] = {
 };
 
 static const struct pv_option store_options[] = {
+    {"recursive", 'r', false, NULL, "store everything below the folders given"},
+    {"files-from", 0, false, "FILE", "store the paths in FILE, one a line; - is stdin"},
+    {"null", '0', false, NULL, "they end with NUL instead, as those of find -print0"},
     {"name", 0, false, "NAME", "the name to bind, 1 to 1024 bytes; one file only"},
     {"copies", 0, false, "N", "wait for N copies; exit 5 when they are not reached"},
     {"no-wait", 0, false, NULL, "do not wait for copies on other nodes"},
@@ -91,20 +94,27 @@ const struct pv_command pv_commands[] = {
     },
     {
         .name = "store",
-        .arguments = "FILE... | -",
+        .arguments = "[-r] FILE... | -",
         .help = "store files or standard input, print their SHA-256",
         .details =
             "Lines are those of sha256sum, each printed as soon as its file is durable here,\n"
             "in the order given. A file gets the last component of its path as its name, -\n"
             "gets none without --name. Then up to 5 s without progress are waited for a\n"
-            "second copy on another node. Without a daemon the command serves the vault.",
+            "second copy on another node. Without a daemon the command serves the vault.\n"
+            "With -r, names are the last component of where the folder really is, /, and the\n"
+            "path below it, sorted in each folder. Links, pipes and devices are skipped and\n"
+            "said; what cannot be read is said, and exits 1 at the end. Empty folders leave\n"
+            "nothing. With --files-from, names are the paths as listed, without a leading /\n"
+            "or ./; one with .. in it is refused, and so is the second of two equal ones.",
         .json = "for each file {\"path\", \"key\", \"size\", \"new_bytes\", \"name\", \"copies\", "
                 "\"want\"}\n"
-                "or {\"path\", \"exit\", \"error\"}; \"path_hex\" and \"name_hex\" if not UTF-8",
+                "or {\"path\", \"exit\", \"error\"}, with -r also {\"path\", \"skipped\"};\n"
+                "\"path_hex\" and \"name_hex\" if not UTF-8",
         .examples = "peervault store *.jpg | tee keys; sha256sum -c keys\n"
+                    "peervault store -r photos\n"
+                    "find . -newer stamp -type f -print0 | peervault store -0 --files-from -\n"
                     "tar c src | peervault store - --name src.tar --copies 3",
         .options = store_options,
-        .words_min = 1,
         .words_max = PV_WORDS_ANY,
         .run = pv_cmd_store,
     },

@@ -57,6 +57,18 @@ void pv_progress_text(char out[static PV_PROGRESS_TEXT_MAX], const char *verb, u
              drawing, (unsigned)((double)done / (double)total * 100), rate, left);
 }
 
+void pv_progress_files_text(char out[static PV_PROGRESS_TEXT_MAX], const struct pv_progress *p,
+                            uint64_t elapsed_ms)
+{
+    char bytes[PV_SIZE_TEXT_MAX], rate[PV_SIZE_TEXT_MAX];
+    double per_s = 1000.0 / (double)(elapsed_ms == 0 ? 1 : elapsed_ms);
+    pv_size_text(bytes, p->done);
+    pv_size_text(rate, (uint64_t)((double)p->done * per_s));
+    snprintf(out, PV_PROGRESS_TEXT_MAX, "%s  %llu files  %s  %s/s  %llu files/s", p->verb,
+             (unsigned long long)p->files, bytes, rate,
+             (unsigned long long)((double)p->files * per_s));
+}
+
 void pv_progress_fit(char text[static PV_PROGRESS_TEXT_MAX], size_t columns)
 {
     char *from = strchr(text, '['), *to = strchr(text, ']');
@@ -74,10 +86,9 @@ static size_t terminal_columns(void)
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
-void pv_progress_add(struct pv_progress *p, uint64_t bytes)
+static void draw(struct pv_progress *p)
 {
     char text[PV_PROGRESS_TEXT_MAX];
-    p->done += bytes;
     if (!p->shown)
         return;
     uint64_t now = pv_env_mono_ms(&p->cli->env);
@@ -85,9 +96,24 @@ void pv_progress_add(struct pv_progress *p, uint64_t bytes)
         return;
     p->drawn_ms = now;
     p->drawn = true;
-    pv_progress_text(text, p->verb, p->done, p->total, now - p->start_ms);
+    if (p->counts_files)
+        pv_progress_files_text(text, p, now - p->start_ms);
+    else
+        pv_progress_text(text, p->verb, p->done, p->total, now - p->start_ms);
     pv_progress_fit(text, terminal_columns()); /* a line that wraps cannot be wiped */
     (void)dprintf(STDERR_FILENO, "\r\033[K%s", text);
+}
+
+void pv_progress_add(struct pv_progress *p, uint64_t bytes)
+{
+    p->done += bytes;
+    draw(p);
+}
+
+void pv_progress_file(struct pv_progress *p)
+{
+    p->files++;
+    draw(p);
 }
 
 void pv_progress_clear(struct pv_progress *p)

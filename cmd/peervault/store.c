@@ -12,6 +12,8 @@
 #include "cmd/peervault/output.h"
 #include "cmd/peervault/progress.h"
 #include "cmd/peervault/store_plan.h"
+#include "cmd/peervault/store_source.h"
+#include "cmd/peervault/folder.h"
 #include "internal/base/limits.h"
 #include "internal/base/mem.h"
 
@@ -24,13 +26,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WINDOW = 32, ERROR_MAX = 512 };
+enum { WINDOW = 64, ERROR_MAX = 512 };
 
 struct upload {
     const struct pv_cli *cli;
     struct pv_client *client;
+    struct pv_store_source *source;
+    bool source_ended;
     struct pv_store_plan plan;
-    size_t next, oldest;           /* not yet begun; none before it is unsettled */
     unsigned open;                 /* requests whose final reply is to come */
     struct pv_store_item *current; /* being sent */
     int fd;                        /* of current */
@@ -42,13 +45,6 @@ struct upload {
 };
 
 /* ---- the end of an item ---- */
-
-static void settle(struct pv_store_item *item, enum pv_exit exit, const char *error)
-{
-    item->settled = true;
-    item->exit = exit;
-    item->error = error != NULL ? pv_strdup(error) : NULL;
-}
 
 static void fail(struct upload *u, struct pv_store_item *item, enum pv_exit exit, const char *fmt,
                  ...) __attribute__((format(printf, 4, 5)));
@@ -62,7 +58,7 @@ static void fail(struct upload *u, struct pv_store_item *item, enum pv_exit exit
     va_end(ap);
     pv_progress_clear(&u->progress);
     pv_out_line("%s: %s", item->path, error);
-    settle(item, exit, error);
+    pv_store_settle(item, exit, error);
 }
 
 static void close_current(struct upload *u)
@@ -86,7 +82,7 @@ static void cancel_current(struct upload *u)
 static const char *not_regular(mode_t mode)
 {
     if (S_ISDIR(mode))
-        return "is a directory: name the files in it";
+        return "is a directory: use -r for the files in it";
     if (S_ISFIFO(mode))
         return "is a pipe: use `store - < pipe` to store what comes out of it";
     if (S_ISSOCK(mode))
@@ -95,17 +91,19 @@ static const char *not_regular(mode_t mode)
 }
 
 /* False: failed, said. O_NONBLOCK, because opening a pipe without a writer would block. */
-static bool open_item(struct upload *u, struct pv_store_item *item, struct stat *st)
+static bool open_item(struct upload *u, struct pv_store_item *item,
+                      const struct pv_store_entry *entry, struct stat *st)
 {
-    if (strcmp(item->path, "-") == 0) {
+    if (entry->kind == PV_STORE_STDIN) {
         u->fd = STDIN_FILENO;
         u->sized = false;
         return true;
     }
-    u->fd = open(item->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    int flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY | (entry->no_links ? O_NOFOLLOW : 0);
+    u->fd = openat(entry->dir, entry->base, flags);
     if (u->fd < 0 || fstat(u->fd, st) != 0) {
         int error = errno;
-        if (error == ENXIO && stat(item->path, st) == 0)
+        if (error == ENXIO && fstatat(entry->dir, entry->base, st, 0) == 0)
             fail(u, item, PV_EXIT_FAILED, "%s", not_regular(st->st_mode));
         else
             fail(u, item, PV_EXIT_FAILED, "cannot be opened: %s", strerror(error));
@@ -149,11 +147,10 @@ static json_t *request_for(const struct upload *u, const struct pv_store_item *i
     return rq;
 }
 
-static void begin_next(struct upload *u)
+static void begin(struct upload *u, struct pv_store_item *item, const struct pv_store_entry *entry)
 {
     struct stat st = {0};
-    struct pv_store_item *item = &u->plan.items[u->next++];
-    if (!open_item(u, item, &st))
+    if (!open_item(u, item, entry, &st))
         return;
     item->id = pv_client_send(u->client, request_for(u, item, &st));
     if (item->id == 0) {
@@ -164,6 +161,33 @@ static void begin_next(struct upload *u)
     u->open++;
     u->sent = 0;
     u->current = item;
+}
+
+/* False: there is none for now, or never more. */
+static bool begin_next(struct upload *u, bool *quiet)
+{
+    struct pv_store_entry entry;
+    enum pv_store_step step = pv_store_source_next(u->source, &entry);
+    u->source_ended = step == PV_STORE_END;
+    *quiet = step == PV_STORE_QUIET;
+    if (step != PV_STORE_ENTRY)
+        return false;
+    struct pv_store_item *item = pv_store_plan_add(&u->plan, entry.path, entry.name);
+    if (item == NULL) {
+        (void)pv_out_no_memory();
+        pv_exit_add(&u->plan.exit, PV_EXIT_FAILED);
+        u->source_ended = true;
+    } else if (entry.kind == PV_STORE_REFUSED) {
+        fail(u, item, entry.exit, "%s", entry.why);
+    } else if (entry.kind == PV_STORE_SKIPPED) {
+        pv_progress_clear(&u->progress);
+        pv_cli_note(u->cli, "%s: skipped: %s", item->path, entry.why);
+        item->skipped = entry.why;
+        pv_store_settle(item, PV_EXIT_OK, NULL);
+    } else {
+        begin(u, item, &entry);
+    }
+    return item != NULL;
 }
 
 /* The end of the file was read: it must be the file that was begun. */
@@ -207,42 +231,32 @@ static bool stdin_is_quiet(const struct upload *u)
     return u->fd == STDIN_FILENO && poll(&input, 1, 0) == 0;
 }
 
-/* Queues as much as there is room for. True: it is standard input that has nothing to give. */
-static bool fill(struct upload *u)
+/* Queues as much as there is room for. The descriptor that has nothing to give yet, else -1. */
+static int fill(struct upload *u)
 {
+    bool quiet = false;
     while (!u->cancelling && pv_client_room(u->client)) {
         if (u->current != NULL && u->current->settled) { /* refused before all was sent */
             pv_client_commit(u->client, 0, true);
             close_current(u);
         } else if (u->current != NULL) {
             if (stdin_is_quiet(u))
-                return true;
+                return STDIN_FILENO;
             read_some(u);
-        } else if (u->next < u->plan.count && u->open < WINDOW) {
-            begin_next(u);
-        } else {
+        } else if (u->source_ended || u->open == WINDOW || !pv_store_plan_has_room(&u->plan) ||
+                   !begin_next(u, &quiet)) {
             break;
         }
     }
-    return false;
+    return quiet ? pv_store_source_fd(u->source) : -1;
 }
 
 /* ---- receiving ---- */
 
-static struct pv_store_item *item_of(struct upload *u, json_int_t id)
-{
-    while (u->oldest < u->next && u->plan.items[u->oldest].settled)
-        u->oldest++;
-    for (size_t i = u->oldest; i < u->next; i++)
-        if (u->plan.items[i].id == id && !u->plan.items[i].settled)
-            return &u->plan.items[i];
-    return NULL;
-}
-
 static void on_message(void *ctx, const json_t *m)
 {
     struct upload *u = ctx;
-    struct pv_store_item *item = item_of(u, pv_json_int(m, "id"));
+    struct pv_store_item *item = pv_store_plan_find(&u->plan, pv_json_int(m, "id"));
     if (item == NULL)
         return;
     const char *event = pv_json_text(m, "event");
@@ -250,6 +264,7 @@ static void on_message(void *ctx, const json_t *m)
         (void)snprintf(item->key, sizeof item->key, "%s", pv_json_text(m, "key"));
         item->size = pv_json_int(m, "size");
         item->new_bytes = pv_json_int(m, "new_bytes");
+        pv_progress_file(&u->progress);
     } else if (strcmp(event, "copies") == 0) {
         item->copies = pv_json_int(m, "have");
         item->want = pv_json_int(m, "want");
@@ -263,7 +278,7 @@ static void on_message(void *ctx, const json_t *m)
         u->impatient = true;
     pv_progress_clear(&u->progress);
     enum pv_exit exit = pv_reply_exit(m, item->path);
-    settle(item, exit, exit != PV_EXIT_OK ? pv_json_text(m, "error") : NULL);
+    pv_store_settle(item, exit, exit != PV_EXIT_OK ? pv_json_text(m, "error") : NULL);
 }
 
 /* ---- the whole ---- */
@@ -271,11 +286,10 @@ static void on_message(void *ctx, const json_t *m)
 /* The connection is of no use any more: what is not settled has failed for that one reason. */
 static void give_up(struct upload *u, enum pv_exit exit)
 {
-    for (size_t i = u->oldest; i < u->plan.count; i++)
-        if (!u->plan.items[i].settled)
-            settle(&u->plan.items[i], exit, "the connection to the server ended");
+    pv_store_plan_settle_all(&u->plan, exit, "the connection to the server ended");
+    pv_exit_add(&u->plan.exit, exit); /* also when the rest had not been begun */
     close_current(u);
-    u->next = u->plan.count;
+    u->source_ended = true;
     u->open = 0;
 }
 
@@ -283,48 +297,44 @@ static enum pv_exit transfer(struct upload *u)
 {
     const struct pv_client_handler handler = {.ctx = u, .message = on_message};
     enum pv_exit exit = PV_EXIT_OK;
-    while (exit == PV_EXIT_OK && (u->next < u->plan.count || u->current != NULL || u->open > 0)) {
+    while (exit == PV_EXIT_OK && (!u->source_ended || u->current != NULL || u->open > 0)) {
         if (u->cancelling && u->open == 0) {
             enum pv_exit lost = pv_client_reopen(u->client);
             u->cancelling = false;
             if (lost != PV_EXIT_OK)
                 give_up(u, lost);
         }
-        bool quiet = fill(u);
-        if ((u->open > 0 || u->current != NULL) &&
-            pv_client_pump(u->client, &handler, quiet ? STDIN_FILENO : -1) != PV_OK) {
+        int quiet = fill(u);
+        if ((u->open > 0 || u->current != NULL || quiet >= 0) &&
+            pv_client_pump(u->client, &handler, quiet) != PV_OK) {
             pv_progress_clear(&u->progress);
             give_up(u, pv_client_lost(u->client));
         }
-        if (u->plan.printed < u->plan.count && u->plan.items[u->plan.printed].key[0] != '\0')
+        if (pv_store_plan_is_ready(&u->plan, u->cli))
             pv_progress_clear(&u->progress);
         exit = pv_store_plan_print(&u->plan, u->cli);
     }
     return exit;
 }
 
-static uint64_t total_size(const struct pv_store_plan *plan)
+static void start_progress(struct upload *u)
 {
-    uint64_t total = 0;
-    struct stat st;
-    for (size_t i = 0; i < plan->count; i++) {
-        if (strcmp(plan->items[i].path, "-") == 0)
-            return 0;
-        if (stat(plan->items[i].path, &st) == 0 && S_ISREG(st.st_mode))
-            total += (uint64_t)st.st_size;
-    }
-    return total;
+    bool shown = u->cli->stderr_terminal && !u->cli->quiet;
+    uint64_t total = shown ? pv_store_source_bytes(u->source) : 0;
+    pv_progress_start(&u->progress, u->cli, "storing", total);
+    u->progress.counts_files = pv_store_source_is_bulk(u->source);
 }
 
 enum pv_exit pv_cmd_store(const struct pv_cli *cli, const struct pv_args *args)
 {
     struct upload u = {.cli = cli, .fd = -1};
-    enum pv_exit exit = pv_store_plan_make(&u.plan, args);
+    enum pv_exit exit = pv_store_plan_init(&u.plan, args);
+    if (exit == PV_EXIT_OK)
+        exit = pv_store_source_open(&u.source, cli, args);
     if (exit == PV_EXIT_OK)
         exit = pv_client_open(&u.client, cli, PV_CLIENT_EMBED | PV_CLIENT_CREATE);
     if (exit == PV_EXIT_OK) {
-        bool shown = cli->stderr_terminal && !cli->quiet;
-        pv_progress_start(&u.progress, cli, "storing", shown ? total_size(&u.plan) : 0);
+        start_progress(&u);
         bool embedded = pv_client_embedded(u.client);
         exit = transfer(&u);
         close_current(&u);
@@ -333,6 +343,7 @@ enum pv_exit pv_cmd_store(const struct pv_cli *cli, const struct pv_args *args)
             exit = pv_store_plan_finish(&u.plan, cli, embedded);
     }
     exit = pv_client_close(u.client, exit);
+    pv_store_source_close(u.source);
     pv_store_plan_release(&u.plan);
     return exit;
 }

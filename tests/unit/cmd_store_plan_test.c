@@ -1,17 +1,19 @@
-/* What a `store` refuses before it stores anything, and the names it gives. */
+/* What of the files of a `store` is kept, when it is said, and how it all exits. */
 #include "cmd/peervault/commands.h"
 #include "cmd/peervault/store_plan.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 TestSuite(store_plan, .timeout = 10);
 
 static struct pv_store_plan plan;
+static struct pv_cli cli = {.quiet = true};
 
-static enum pv_exit make(int argc, const char *const *line)
+static enum pv_exit init(int argc, const char *const *line)
 {
-    static char copies[8][1200];
+    static char copies[8][80];
     char *argv[8], why[PV_ARGS_WHY_MAX];
     size_t used = 0;
     int at = 0;
@@ -23,70 +25,109 @@ static enum pv_exit make(int argc, const char *const *line)
         argv[i] = strcpy(copies[i], line[i]);
     pv_args_init(&args);
     cr_assert_eq(pv_args_parse(&args, &in, &at, why), PV_OK, "%s", why);
-    pv_store_plan_release(&plan);
-    enum pv_exit exit = pv_store_plan_make(&plan, &args);
+    enum pv_exit exit = pv_store_plan_init(&plan, &args);
     pv_args_release(&args);
     return exit;
 }
 
-#define MAKE(...)                                                       \
-    make((int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)), \
+#define INIT(...)                                                       \
+    init((int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)), \
          (const char *[]){__VA_ARGS__})
 
-Test(store_plan, names_files_by_their_last_component)
+Test(store_plan, reads_its_options)
 {
-    cr_assert_eq(MAKE("a", "x/b", "/y/z/c.txt", "-", "./d/"), PV_EXIT_OK);
-    cr_assert_eq(plan.count, 5);
-    cr_assert_str_eq(plan.items[0].name, "a");
-    cr_assert_str_eq(plan.items[1].name, "b");
-    cr_assert_str_eq(plan.items[2].name, "c.txt");
-    cr_assert_null(plan.items[3].name);
-    cr_assert_null(plan.items[4].name);
+    cr_assert_eq(INIT("a"), PV_EXIT_OK);
     cr_assert(plan.wait && !plan.is_private && plan.copies == 0);
-    cr_assert_eq(MAKE("-", "--name", "stream", "--private", "--no-wait"), PV_EXIT_OK);
-    cr_assert_str_eq(plan.items[0].name, "stream");
+    cr_assert_eq(INIT("a", "--private", "--no-wait"), PV_EXIT_OK);
     cr_assert(!plan.wait && plan.is_private);
-    cr_assert_eq(MAKE("x", "--copies", "64"), PV_EXIT_OK);
+    cr_assert_eq(INIT("x", "--copies", "64"), PV_EXIT_OK);
     cr_assert_eq(plan.copies, 64);
-    pv_store_plan_release(&plan);
+    cr_assert_eq(INIT("x", "--copies", "0"), PV_EXIT_USAGE);
+    cr_assert_eq(INIT("x", "--copies", "65"), PV_EXIT_USAGE);
+    cr_assert_eq(INIT("x", "--copies", "many"), PV_EXIT_USAGE);
+    cr_assert_eq(INIT("x", "--copies", "2", "--no-wait"), PV_EXIT_USAGE);
 }
 
-Test(store_plan, refuses_what_cannot_be_meant)
+static void add(const char *path, json_int_t id)
 {
-    char name[1026];
-    cr_assert_eq(MAKE("x/same", "other", "y/same"), PV_EXIT_USAGE);
-    cr_assert_eq(MAKE("a", "b", "--name", "n"), PV_EXIT_USAGE);
-    cr_assert_eq(MAKE("-", "-"), PV_EXIT_USAGE);
-    cr_assert_eq(MAKE("x", "--copies", "0"), PV_EXIT_USAGE);
-    cr_assert_eq(MAKE("x", "--copies", "65"), PV_EXIT_USAGE);
-    cr_assert_eq(MAKE("x", "--copies", "many"), PV_EXIT_USAGE);
-    cr_assert_eq(MAKE("x", "--copies", "2", "--no-wait"), PV_EXIT_USAGE);
-    memset(name, 'n', 1025);
-    name[1025] = '\0';
-    cr_assert_eq(MAKE("-", "--name", name), PV_EXIT_USAGE);
-    name[1024] = '\0';
-    cr_assert_eq(MAKE("-", "--name", name), PV_EXIT_OK);
-    pv_store_plan_release(&plan);
+    struct pv_store_item *item = pv_store_plan_add(&plan, path, NULL);
+    cr_assert_not_null(item);
+    item->id = id;
 }
 
-static struct pv_store_item item(json_int_t copies, json_int_t want, enum pv_exit exit)
+static void stored(json_int_t id, json_int_t copies, json_int_t want)
 {
-    struct pv_store_item i = {
-        .path = "f", .settled = true, .exit = exit, .copies = copies, .want = want};
-    if (exit == PV_EXIT_OK)
-        memset(i.key, 'a', PV_ID_HEX_LEN);
-    return i;
+    struct pv_store_item *item = pv_store_plan_find(&plan, id);
+    cr_assert_not_null(item);
+    memset(item->key, 'a', PV_ID_HEX_LEN);
+    item->size = 10;
+    item->copies = copies;
+    item->want = want;
+    pv_store_settle(item, PV_EXIT_OK, NULL);
+}
+
+static enum pv_exit finish(bool embedded)
+{
+    cr_assert_eq(pv_store_plan_print(&plan, &cli), PV_EXIT_OK);
+    cr_assert_eq(plan.done, plan.begun);
+    return pv_store_plan_finish(&plan, &cli, embedded);
 }
 
 Test(store_plan, exits_with_the_single_cause)
 {
-    struct pv_cli cli = {.quiet = true};
-    struct pv_store_item items[] = {item(1, 2, PV_EXIT_OK), item(2, 2, PV_EXIT_OK),
-                                    item(0, 0, PV_EXIT_FULL)};
-    struct pv_store_plan p = {.items = items, .count = 2};
-    cr_assert_eq(pv_store_plan_finish(&p, &cli, false), PV_EXIT_OK);
-    p.count = 3;
-    cr_assert_eq(pv_store_plan_finish(&p, &cli, false), PV_EXIT_FULL);
-    items[0] = item(0, 0, PV_EXIT_CORRUPT);
-    cr_assert_eq(pv_store_plan_finish(&p, &cli, true), PV_EXIT_FAILED);
+    INIT("a");
+    add("a", 1);
+    add("b", 2);
+    stored(1, 1, 2);
+    stored(2, 2, 2);
+    cr_assert_eq(finish(false), PV_EXIT_OK);
+    cr_assert_eq(plan.stored, 2);
+    cr_assert_eq(plan.behind, 1);
+    cr_assert_eq(plan.bytes, 20);
+    add("c", 3);
+    pv_store_settle(pv_store_plan_find(&plan, 3), PV_EXIT_FULL, "no room");
+    cr_assert_eq(finish(true), PV_EXIT_FULL);
+    add("d", 4);
+    add("e", 5);
+    pv_store_plan_settle_all(&plan, PV_EXIT_CORRUPT, "one reason");
+    cr_assert_eq(finish(true), PV_EXIT_FAILED);
+    cr_assert_eq(plan.failed, 3);
+}
+
+Test(store_plan, keeps_what_is_not_done_and_no_more)
+{
+    INIT("a");
+    for (int i = 0; i < PV_STORE_RING; i++) {
+        cr_assert(pv_store_plan_has_room(&plan));
+        add("x", i + 1);
+    }
+    cr_assert(!pv_store_plan_has_room(&plan));
+    for (int i = 1; i < PV_STORE_RING; i++)
+        stored(i + 1, 1, 1);
+    cr_assert(!pv_store_plan_is_ready(&plan, &cli)); /* the first one comes first */
+    cr_assert_eq(pv_store_plan_print(&plan, &cli), PV_EXIT_OK);
+    cr_assert(!pv_store_plan_has_room(&plan));
+    cr_assert_null(pv_store_plan_find(&plan, 2));
+    stored(1, 1, 1);
+    cr_assert(pv_store_plan_is_ready(&plan, &cli));
+    cr_assert_eq(finish(false), PV_EXIT_OK);
+    cr_assert_eq(plan.stored, PV_STORE_RING);
+    cr_assert(pv_store_plan_has_room(&plan));
+}
+
+Test(store_plan, is_said_when_durable_and_done_when_settled)
+{
+    struct pv_cli json = {.quiet = true, .json = true};
+    INIT("a");
+    add("x", 1);
+    memset(pv_store_plan_find(&plan, 1)->key, 'b', PV_ID_HEX_LEN);
+    cr_assert(pv_store_plan_is_ready(&plan, &cli));
+    cr_assert(!pv_store_plan_is_ready(&plan, &json));
+    cr_assert_eq(pv_store_plan_print(&plan, &cli), PV_EXIT_OK);
+    cr_assert_eq(plan.printed, 1);
+    cr_assert_eq(plan.done, 0);
+    stored(1, 2, 2);
+    cr_assert_eq(finish(false), PV_EXIT_OK);
+    add("left open", 2);
+    pv_store_plan_release(&plan);
 }
