@@ -276,7 +276,6 @@ static void drain(struct pv_node *n)
 
 static void gained(struct pv_node *n, const struct pv_batch *b)
 {
-    struct pv_peer *p;
     size_t applied = 0;
     if (b->hlc > n->hlc)
         n->hlc = b->hlc;
@@ -288,9 +287,8 @@ static void gained(struct pv_node *n, const struct pv_batch *b)
     }
     if (applied == 0)
         return;
-    for (size_t i = 0; (p = pv_node_next_peer(n, &i)) != NULL;)
-        pv_digest_settle(p);
-    p = pv_node_peer(n, b->link);
+    pv_sync_grew(n);
+    struct pv_peer *p = pv_node_peer(n, b->link);
     if (p != NULL)
         pv_digest_gained(p);
 }
@@ -418,6 +416,14 @@ void pv_sync_broadcast(struct pv_node *n, const uint8_t *env, size_t len)
         else if (p->sync != NULL) /* it will learn of the record by comparison */
             pv_digest_settle(p);
     }
+}
+
+void pv_sync_grew(struct pv_node *n)
+{
+    struct pv_peer *p;
+    for (size_t i = 0; (p = pv_node_next_peer(n, &i)) != NULL;)
+        if (p->sync != NULL)
+            pv_digest_settle(p);
 }
 
 void pv_sync_on_digest(struct pv_peer *p, struct pv_rd *r)
