@@ -206,8 +206,10 @@ static void bit_given(struct pv_job *base)
     struct pv_push_peer *pp = walk_finish(job);
     if (pp == NULL)
         return;
-    if (base->commit.err != PV_OK)
+    if (base->commit.err != PV_OK) {
+        pp->walk.bit_asked = false;
         walk_failed(pp, base->commit.err);
+    }
     pv_free(job); /* the next walk asks for the bit again */
 }
 

@@ -151,3 +151,45 @@ Test(push_hostile, complaints_about_what_was_not_sent)
     pvt_blob_free(&b);
     pvt_net_free(net);
 }
+
+/* ---- holders ---- */
+
+/* The job that gives the peer its bit, taken out of the queue. */
+static struct pv_job *take_bit_job(struct pvt_host *h)
+{
+    struct pv_job **at = &h->jobs, *job;
+    for (; (job = *at) != NULL; at = &job->next) {
+        if (job->run != NULL || job->commit.count != 1 ||
+            job->commit.ops[0].type != PV_COMMIT_HELD || job->commit.ops[0].u.held.count != 0 ||
+            !job->commit.ops[0].u.held.held)
+            continue;
+        *at = job->next;
+        if (*at == NULL)
+            h->jobs_tail = at;
+        return job;
+    }
+    return NULL;
+}
+
+Test(push_hostile, bit_of_a_peer_that_could_not_be_written)
+{
+    struct pvt_net *net = pvt_net_new(2);
+    struct pvt_blob b = pvt_sealed(1, 300);
+    struct pv_job *job = NULL;
+    pvt_put_many(&net->host[0], &b, 1);
+    pvt_connect(net, &net->host[0], &net->host[1]);
+    for (size_t i = 0; i < 1000 && (job = take_bit_job(&net->host[0])) == NULL; i++) {
+        net->steps_left = 1;
+        pvt_net_run(net);
+    }
+    cr_assert_not_null(job);
+    net->steps_left = SIZE_MAX;
+    job->commit.err = PV_E_NOSPACE;
+    job->done(job);
+    pvt_net_run(net);
+    cr_expect_not(pvt_has_blob(net->host[1].v, &b));
+    pvt_net_advance(net, PV_PUSH_AGAIN_MS);
+    cr_expect(pvt_has_blob(net->host[1].v, &b), "there is space again");
+    pvt_blob_free(&b);
+    pvt_net_free(net);
+}
