@@ -228,6 +228,11 @@ static void renewed(struct pv_job *base)
     struct have_job *job = PV_CONTAINER_OF(base, struct have_job, job);
     struct pv_node *n = job->node;
     struct pv_push_peer *pp = pv_push_peer_of(n, job->link);
+    if (base->commit.err == PV_E_LIMIT && base->commit.count == 2) {
+        base->commit.count = 1; /* no bit is left for the peer: the leases alone */
+        pv_node_submit(n, base);
+        return;
+    }
     for (size_t i = 0; pp != NULL && i < job->here; i++) {
         pp->in.offer_count--;
         if (base->commit.err == PV_OK)

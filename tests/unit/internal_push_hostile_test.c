@@ -193,3 +193,29 @@ Test(push_hostile, bit_of_a_peer_that_could_not_be_written)
     pvt_blob_free(&b);
     pvt_net_free(net);
 }
+
+/* There are bits for 64 nodes. One more can have none, but what it offers is here all the same. */
+Test(push_hostile, offer_of_a_node_without_a_bit)
+{
+    struct pvt_net *net = pvt_net_new(1);
+    struct pvt_host *h = &net->host[0];
+    struct pvt_script *s = calloc(1, sizeof *s);
+    struct pvt_blob b = pvt_sealed(1, 300);
+    struct pv_id ids[PV_MSG_IDS_MAX];
+    uint32_t request;
+    for (uint32_t i = 0; i < PV_HOLDERS_MAX; i++) {
+        struct pv_commit_op op = {.type = PV_COMMIT_HELD};
+        memcpy(op.u.held.node_id.b, &i, sizeof i);
+        op.u.held.held = true;
+        cr_assert_eq(pvt_commit(h->v, &op, 1), PV_OK);
+    }
+    pvt_put_many(h, &b, 1);
+    pvt_script_init(s, net, h, 1);
+    pvt_script_offer(s, &b, 1);
+    cr_expect_eq(pvt_script_get_ids(s, PV_MSG_STORED, NULL, ids), 1);
+    cr_expect_eq(pvt_script_get_ids(s, PV_MSG_FULL, &request, ids), 0);
+    pvt_assert_idle(h);
+    free(s);
+    pvt_blob_free(&b);
+    pvt_net_free(net);
+}
