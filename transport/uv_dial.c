@@ -1,6 +1,6 @@
 /*
  * Keeps the added addresses connected: dialer.h says when, this file resolves the name, tries the
- * resulting addresses one after the other, and tells the dialer how it went.
+ * resulting addresses one after the other until a session is up, and tells the dialer how it went.
  */
 #include "internal/base/limits.h"
 #include "internal/base/mem.h"
@@ -11,6 +11,10 @@
 static void failed(struct dial *d, enum pv_refusal refusal, const char *what)
 {
     struct pv_tcp *t = d->t;
+    if (refusal == PV_REFUSED_NOT && d->refusal != PV_REFUSED_NOT) {
+        refusal = d->refusal; /* someone answered at an earlier address */
+        what = d->cause;
+    }
     /* The session has logged most refusals; the rest is said once, not at every attempt. */
     bool unsaid = refusal == PV_REFUSED_NOT || refusal == PV_REFUSED_SELF;
     if (unsaid && strcmp(d->dialer.error, what) != 0)
@@ -104,6 +108,7 @@ static void start(struct dial *d)
     const struct pv_address *a = &d->dialer.address;
     struct pv_tcp *t = d->t;
     pv_dialer_start(&d->dialer);
+    d->refusal = PV_REFUSED_NOT;
     if (uv_ip4_addr(a->host, a->port, (struct sockaddr_in *)&d->found[0]) == 0 ||
         uv_ip6_addr(a->host, a->port, (struct sockaddr_in6 *)&d->found[0]) == 0) {
         d->found_count = 1;
@@ -129,13 +134,28 @@ void pv_dial_up(struct link *l)
     pv_dialer_up(&l->dial->dialer, &pv_session_peer(l->session)->handshake.node_id);
 }
 
+/* Silence tells most, as it is answered with the other token; that it was us tells least. */
+static void refused(struct dial *d, enum pv_refusal refusal, const char *cause)
+{
+    if (d->refusal != PV_REFUSED_NOT && d->refusal != PV_REFUSED_SELF &&
+        refusal != PV_REFUSED_SILENT)
+        return;
+    d->refusal = refusal;
+    snprintf(d->cause, sizeof d->cause, "%s", cause);
+}
+
 void pv_dial_down(struct link *l, const struct pv_session_effect *e, const char *cause)
 {
     struct dial *d = l->dial;
     l->dial = NULL;
     if (d->dialer.state != PV_DIALER_UP) {
         /* A refusal may also be ours: closed by drop or close before it was up. */
-        failed(d, e->refusal, cause);
+        if (e->refusal != PV_REFUSED_NOT)
+            refused(d, e->refusal, cause);
+        if (!d->t->closing && d->found_next < d->found_count)
+            connect_next(d, 0);
+        else
+            failed(d, PV_REFUSED_NOT, cause);
         return;
     }
     pv_dialer_down(&d->dialer, e->renew, cause);

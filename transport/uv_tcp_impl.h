@@ -63,6 +63,8 @@ struct dial {
     bool resolving;
     struct sockaddr_storage found[TCP_RESOLVED_MAX];
     size_t found_count, found_next;
+    enum pv_refusal refusal; /* of this attempt: the one that tells most; NOT: none yet */
+    char cause[PV_CAUSE_LEN];
 };
 
 struct listener {

@@ -522,6 +522,58 @@ Test(tcp, wrong_clock_is_told_to_both)
     finish();
 }
 
+/* A listener made of plain system calls, and its address. */
+static int raw_listen(struct sockaddr_storage *address, char text[static 32])
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof sa;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+    cr_assert_eq(listen(fd, 8), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
+    memcpy(address, &sa, sizeof sa);
+    snprintf(text, 32, "127.0.0.1:%u", (unsigned)ntohs(sa.sin_port));
+    return fd;
+}
+
+/* b dials a stranger who accepts and hangs up; the name has a second address. */
+static struct dial *dial_two(const struct sockaddr_storage *second)
+{
+    struct sockaddr_storage first;
+    char text[32];
+    int fd = raw_listen(&first, text);
+    cr_assert_eq(pv_tcp_add_peer(b.t, text), PV_OK);
+    struct dial *d = b.t->dials[0];
+    RUN_UNTIL(d->dialer.state == PV_DIALER_DIALLING);
+    d->found[d->found_count++] = *second;
+    close(accept(fd, NULL, NULL));
+    close(fd);
+    return d;
+}
+
+Test(tcp, a_stranger_at_one_address_does_not_hide_the_next)
+{
+    begin();
+    struct dial *d = dial_two(&a.t->listen_address);
+    RUN_UNTIL((a.link != 0 && b.link != 0) || d->dialer.attempts > 0);
+    cr_assert_eq(d->dialer.attempts, 0, "%s", d->dialer.error);
+    finish();
+}
+
+Test(tcp, silence_at_one_address_is_what_counts)
+{
+    struct sockaddr_storage gone;
+    char text[32];
+    begin();
+    b.node.ctx.handshake.token_count = 2;
+    close(raw_listen(&gone, text));
+    struct dial *d = dial_two(&gone);
+    RUN_UNTIL(d->dialer.attempts == 1);
+    cr_assert_str_eq(d->dialer.error, pv_refusal_text(PV_REFUSED_SILENT));
+    cr_assert_eq(d->dialer.token, 1);
+    finish();
+}
+
 /* A client made of plain system calls. */
 static int raw_connect(struct host *h)
 {
