@@ -5,7 +5,8 @@
  *              (commit_plan.c)
  * files        in waves of PV_COMMIT_BLOBS_MAX: write temps, start write-back, sync each; then
  *              rename all into place and sync each touched folder once
- * transaction  one savepoint a commit, so that one that fails takes no other along
+ * transaction  one savepoint a commit, so that one that fails takes no other along; sweeps last,
+ *              so that they see what the others use
  * memory       digest, totals, clock: only after COMMIT came back
  *
  * A job that fails fails the commits that need it. Files whose rows did not come about are removed
@@ -30,7 +31,7 @@ static void temp_path(char out[static PV_TEMP_PATH_LEN + 1], uint64_t no)
     snprintf(out, PV_TEMP_PATH_LEN + 1, "tmp/%016llx", (unsigned long long)no);
 }
 
-static void unlink_logged(struct pv_store *s, const char *path)
+void pv_unlink_logged(struct pv_store *s, const char *path)
 {
     const struct pv_fs *fs = s->config.vault->fs;
     enum pv_err err = fs->unlink(fs->ctx, s->config.vault->dir, path);
@@ -168,14 +169,14 @@ static void clean_up(struct pv_batch *b)
         const struct pv_blob_job *job = &b->jobs[i];
         if (job->in_temp) {
             temp_path(path, job->temp_no);
-            unlink_logged(b->s, path);
+            pv_unlink_logged(b->s, path);
         }
         struct pv_blob_row row;
         if (!job->in_place || job->had_row || b->in_doubt ||
             pv_blob_row(b->s->writer, &job->id, &row) != PV_OK || row.home == PV_HOME_FILE)
             continue;
         pv_blob_path(path, &job->id);
-        unlink_logged(b->s, path);
+        pv_unlink_logged(b->s, path);
     }
 }
 
@@ -201,15 +202,24 @@ static enum pv_err run_commit(struct pv_batch *b, struct pv_commit *c)
     return err == PV_OK ? pv_db_run(db, PV_SQL_RELEASE) : err;
 }
 
+static bool sweeps(const struct pv_commit *c)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (c->ops[i].type == PV_COMMIT_SWEEP)
+            return true;
+    return false;
+}
+
 static enum pv_err transaction(struct pv_batch *b, struct pv_commit *first)
 {
     struct pv_db *db = b->s->writer;
     enum pv_err err = pv_db_run(db, PV_SQL_BEGIN_WRITE);
     if (err != PV_OK)
         return err;
-    for (struct pv_commit *c = first; c != NULL && err == PV_OK; c = c->next)
-        if (c->err == PV_OK)
-            err = run_commit(b, c);
+    for (unsigned sweeping = 0; sweeping < 2; sweeping++)
+        for (struct pv_commit *c = first; c != NULL && err == PV_OK; c = c->next)
+            if (c->err == PV_OK && sweeps(c) == (sweeping == 1))
+                err = run_commit(b, c);
     if (err == PV_OK)
         err = pv_store_put_own(b->s, b->effects.hlc);
     if (err == PV_OK) {
@@ -277,6 +287,7 @@ static enum pv_err place_and_commit(struct pv_batch *b, struct pv_commit *first)
         return PV_E_IO;
     if (err == PV_OK) {
         apply_effects(b);
+        pv_sweep_files(b);
         remove_all_unknown(b, first);
     }
     clean_up(b);
@@ -297,6 +308,12 @@ static enum pv_err run_batch(struct pv_batch *b, struct pv_commit *first)
     return err;
 }
 
+static uint64_t lease_from(const struct pv_store *s, uint64_t now_ms)
+{
+    uint64_t until_ms = now_ms + (uint64_t)PV_LEASE_HOURS * 3600 * 1000;
+    return until_ms > s->lease_floor_ms ? until_ms : s->lease_floor_ms + 1;
+}
+
 /* Sets the err of each; what is returned failed the batch as a whole. */
 static enum pv_err commit_together(struct pv_store *s, struct pv_commit *first)
 {
@@ -304,12 +321,13 @@ static enum pv_err commit_together(struct pv_store *s, struct pv_commit *first)
     struct pv_batch b = {
         .s = s,
         .now_ms = now_ms,
-        .lease_until_ms = now_ms + (uint64_t)PV_LEASE_HOURS * 3600 * 1000,
+        .lease_until_ms = lease_from(s, now_ms),
         .effects = {.totals = s->totals, .hlc = s->hlc},
     };
     enum pv_err err = broken(&b) ? PV_E_IO : run_batch(&b, first);
     pv_free(b.jobs);
     pv_free(b.digest_ops);
+    pv_free(b.swept);
     for (struct pv_commit *c = first; c != NULL; c = c->next) {
         if (err != PV_OK && (c->err == PV_OK || broken(&b)))
             c->err = err;

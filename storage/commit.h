@@ -16,11 +16,18 @@
 #include "storage/store.h"
 
 enum pv_commit_type {
-    PV_COMMIT_BLOB,    /* a verified blob; present already: its lease is renewed */
+    PV_COMMIT_BLOB,    /* a verified blob; present already: it is used again, see LEASE */
     PV_COMMIT_RECORD,  /* a verified record; applied only if it wins its register */
     PV_COMMIT_PUBLISH, /* a record is no longer pending (if it still is the current one) */
     PV_COMMIT_HELD,    /* a member holds, or no longer holds, these blobs */
-    PV_COMMIT_LEASE,   /* renew the leases of these blobs; NOT_FOUND if one is not here */
+    /*
+     * Blobs that are used again; NOT_FOUND if one is not here. One whose lease is not fresh
+     * (PV_LEASE_FRESH_HOURS) arrives anew: new lease, new seq, no holders, because those may have
+     * let it go.
+     */
+    PV_COMMIT_LEASE,
+    PV_COMMIT_SWEEP,  /* delete these blobs, each only if its lease is over */
+    PV_COMMIT_EXPIRE, /* every lease given so far is over, until the store is closed */
     PV_COMMIT_META,
     PV_COMMIT_UNKNOWN, /* delete these files if there still is no row for them */
 };
@@ -62,6 +69,13 @@ struct pv_commit_op {
             size_t count;
         } lease, unknown;
         struct {
+            const struct pv_id *ids; /* borrowed until done; at most PV_SWEEP_MAX */
+            size_t count;
+            uint64_t record_seq;  /* of the last file record that was looked at for the mark */
+            size_t swept;         /* out */
+            uint64_t swept_bytes; /* out */
+        } sweep;
+        struct {
             const char *key; /* borrowed until done */
             const void *value;
             size_t len;
@@ -86,7 +100,9 @@ struct pv_commit {
  * limit refuses operations that bring new blobs, the reserve these and, when half of it is gone,
  * sealed records that are no tombstones), CORRUPT (vault.db). Of
  * operations: BLOB and META of impossible length or key, UNKNOWN of more than PV_UNKNOWN_MAX:
- * INVALID. RECORD that does not parse: PROTOCOL. LEASE: NOT_FOUND. HELD for a 65th node: LIMIT.
+ * INVALID, as is SWEEP of more than PV_SWEEP_MAX; SWEEP when a file record was written after
+ * record_seq: BUSY, look at it first. RECORD that does not parse: PROTOCOL. LEASE: NOT_FOUND. HELD
+ * for a 65th node: LIMIT.
  */
 void pv_commit_batch(struct pv_store *s, struct pv_commit *first);
 

@@ -14,7 +14,10 @@ enum pv_err pv_blob_row(struct pv_db *db, const struct pv_id *id, struct pv_blob
     pv_bind_id(&q, id);
     if (pv_query_row(&q)) {
         out->seq = pv_col_u64(&q, 0);
+        out->kind = (uint8_t)pv_col_u64(&q, 2);
+        out->held = pv_col_u64(&q, 3);
         out->home = (uint8_t)pv_col_u64(&q, 4);
+        out->lease_until_ms = pv_col_u64(&q, 5);
     }
     return pv_query_end(&q);
 }
@@ -85,14 +88,52 @@ static enum pv_err set_held(struct pv_batch *b, struct pv_commit_op *op)
 
 /* ---- blobs ---- */
 
-static enum pv_err renew_blob(struct pv_batch *b, const struct pv_commit_op *op, uint64_t held)
+/* What a use of a blob that is here tells of it. */
+struct news {
+    uint64_t held;
+    uint8_t kind; /* 0: nothing */
+};
+
+static enum pv_err learn(struct pv_db *db, const struct pv_id *id, const struct pv_blob_row *row,
+                         struct news news)
 {
-    struct pv_query q = pv_query(b->s->writer, PV_SQL_BLOB_RENEW);
-    pv_bind_id(&q, &op->u.blob.id);
-    pv_bind_u64(&q, b->lease_until_ms);
-    pv_bind_u64(&q, held);
-    pv_bind_u64(&q, op->u.blob.kind);
+    if ((row->held & news.held) == news.held && (row->kind != 0 || news.kind == 0))
+        return PV_OK;
+    struct pv_query q = pv_query(db, PV_SQL_BLOB_LEARN);
+    pv_bind_id(&q, id);
+    pv_bind_u64(&q, news.held);
+    pv_bind_u64(&q, news.kind);
     return pv_query_finish(&q);
+}
+
+/*
+ * A blob that is used again may have been garbage, here and on the other holders, who sweep by
+ * their own clocks: what they said of it then is worth nothing now. So it arrives anew, with a
+ * fresh lease, a new seq, and no holders: the next walk offers it to them. While the lease is
+ * fresh, theirs, which began later, is good for as long: nothing is to be done.
+ */
+static enum pv_err use_again(struct pv_batch *b, const struct pv_id *id, struct pv_blob_row *row,
+                             struct news news)
+{
+    struct pv_db *db = b->s->writer;
+    if (row->lease_until_ms > b->s->lease_floor_ms &&
+        row->lease_until_ms >= b->now_ms + (uint64_t)PV_LEASE_FRESH_HOURS * 3600 * 1000)
+        return learn(db, id, row, news);
+    struct pv_query q = pv_query(db, PV_SQL_BLOB_AGAIN);
+    pv_bind_id(&q, id);
+    pv_bind_u64(&q, b->lease_until_ms);
+    pv_bind_u64(&q, news.held);
+    pv_bind_u64(&q, news.kind);
+    enum pv_err err = pv_query_finish(&q);
+    uint64_t seq = (uint64_t)sqlite3_last_insert_rowid(db->handle);
+    if (err == PV_OK && row->home == PV_HOME_ROW) {
+        q = pv_query(db, PV_SQL_SMALL_MOVE);
+        pv_bind_u64(&q, row->seq);
+        pv_bind_u64(&q, seq);
+        err = pv_query_finish(&q);
+    }
+    row->seq = seq;
+    return err;
 }
 
 static enum pv_err insert_blob(struct pv_batch *b, const struct pv_commit_op *op, uint8_t home,
@@ -148,7 +189,8 @@ static enum pv_err put_blob(struct pv_batch *b, struct pv_commit_op *op)
         if (job->err != PV_OK)
             return job->err;
     }
-    err = present ? renew_blob(b, op, held) : insert_blob(b, op, home, held);
+    err = present ? use_again(b, &op->u.blob.id, &row, (struct news){held, op->u.blob.kind})
+                  : insert_blob(b, op, home, held);
     if (err == PV_OK && op->applied && home == PV_HOME_ROW) {
         if (!present)
             row.seq = (uint64_t)sqlite3_last_insert_rowid(db->handle);
@@ -161,14 +203,12 @@ static enum pv_err renew_leases(struct pv_batch *b, const struct pv_commit_op *o
 {
     enum pv_err err = PV_OK;
     for (size_t i = 0; i < op->u.lease.count && err == PV_OK; i++) {
-        struct pv_query q = pv_query(b->s->writer, PV_SQL_BLOB_LEASE);
-        pv_bind_id(&q, &op->u.lease.ids[i]);
-        pv_bind_u64(&q, b->lease_until_ms);
-        pv_query_row(&q);
-        uint64_t changed = pv_query_changes(&q);
-        err = pv_query_end(&q);
-        if (err == PV_OK && changed == 0)
+        struct pv_blob_row row;
+        err = pv_blob_row(b->s->writer, &op->u.lease.ids[i], &row);
+        if (err == PV_OK && row.home == 0)
             err = PV_E_NOT_FOUND;
+        if (err == PV_OK)
+            err = use_again(b, &op->u.lease.ids[i], &row, (struct news){0, 0});
     }
     return err;
 }
@@ -354,6 +394,12 @@ enum pv_err pv_commit_ops(struct pv_batch *b, struct pv_commit *c)
             break;
         case PV_COMMIT_LEASE:
             err = renew_leases(b, op);
+            break;
+        case PV_COMMIT_SWEEP:
+            err = pv_sweep_rows(b, op);
+            break;
+        case PV_COMMIT_EXPIRE:
+            atomic_store(&b->s->lease_floor_ms, b->lease_until_ms++);
             break;
         case PV_COMMIT_META:
             err = put_meta(b, op);

@@ -29,7 +29,7 @@ struct pv_digest_op {
 struct pv_effects {
     struct pv_totals totals;
     pv_hlc hlc;
-    size_t digest_count;
+    size_t digest_count, swept_count;
 };
 
 struct pv_batch {
@@ -46,17 +46,25 @@ struct pv_batch {
     struct pv_effects effects;
     struct pv_digest_op *digest_ops;
     size_t digest_cap;
+    struct pv_id *swept; /* files whose rows are gone, to be removed after COMMIT */
+    size_t swept_cap;
 };
 
 struct pv_blob_row {
-    uint64_t seq;
+    uint64_t seq, held, lease_until_ms;
     uint8_t home; /* enum pv_blob_home; 0: no row */
+    uint8_t kind;
 };
 
 PV_MUST enum pv_err pv_blob_row(struct pv_db *db, const struct pv_id *id, struct pv_blob_row *out);
 struct pv_blob_job *pv_batch_job(struct pv_batch *b, const struct pv_id *id); /* NULL: none */
 /* What one commit needs of files and room, and whether it may have it. Outside a transaction. */
 PV_MUST enum pv_err pv_plan_commit(struct pv_batch *b, struct pv_commit *c);
+/* commit_sweep.c: the rows of a SWEEP, inside the transaction, and after COMMIT the files. */
+PV_MUST enum pv_err pv_sweep_rows(struct pv_batch *b, struct pv_commit_op *op);
+void pv_sweep_files(struct pv_batch *b);
+/* Removes a file that has no row; what stays is an unknown file, and logged. */
+void pv_unlink_logged(struct pv_store *s, const char *path);
 /* The operations of one commit, inside the transaction. On an error the caller rolls back. */
 PV_MUST enum pv_err pv_commit_ops(struct pv_batch *b, struct pv_commit *c);
 

@@ -32,21 +32,29 @@
     X(META_GET, "SELECT value FROM meta WHERE key=?1")                                          \
     X(META_PUT, "INSERT INTO meta(key,value) VALUES(?1,?2) "                                    \
                 "ON CONFLICT(key) DO UPDATE SET value=excluded.value")                          \
-    X(BLOB_GET, "SELECT seq,size,kind,held,home FROM blob WHERE id=?1")                         \
+    X(BLOB_GET, "SELECT seq,size,kind,held,home,lease_until FROM blob WHERE id=?1")             \
     X(BLOB_SCAN, "SELECT seq,size,kind,held,id FROM blob WHERE seq>=?1 ORDER BY seq LIMIT ?2")  \
     X(BLOB_HELD_SCAN, "SELECT seq,held FROM blob WHERE seq>=?1 ORDER BY seq LIMIT ?2")          \
+    X(BLOB_ROWS, "SELECT seq,size,kind,held,id,home,lease_until FROM blob "                     \
+                 "WHERE seq>=?1 ORDER BY seq LIMIT ?2")                                         \
+    X(BLOB_LAST, "SELECT coalesce(max(seq),0) FROM blob")                                       \
+    X(BLOB_SWEEP, "DELETE FROM blob WHERE id=?1 AND lease_until<=?2 RETURNING seq,size,home")   \
     X(BLOB_TOTALS, "SELECT count(*),coalesce(sum(size),0) FROM blob")                           \
     X(BLOB_PUT, "INSERT INTO blob(id,size,home,kind,lease_until,held,xxh3) "                    \
                 "VALUES(?1,?2,?3,?4,?5,?6,?7)")                                                 \
-    X(BLOB_RENEW, "UPDATE blob SET lease_until=max(lease_until,?2), held=held|?3, "             \
-                  "kind=CASE WHEN kind=0 THEN ?4 ELSE kind END WHERE id=?1")                    \
-    X(BLOB_LEASE, "UPDATE blob SET lease_until=max(lease_until,?2) WHERE id=?1")                \
+    X(BLOB_LEARN, "UPDATE blob SET held=held|?2, kind=CASE WHEN kind=0 THEN ?3 ELSE kind END "  \
+                  "WHERE id=?1")                                                                \
+    X(BLOB_AGAIN, "INSERT OR REPLACE INTO blob(id,size,home,kind,lease_until,held,xxh3) "       \
+                  "SELECT id,size,home,CASE WHEN kind=0 THEN ?4 ELSE kind END,?2,?3,xxh3 "      \
+                  "FROM blob WHERE id=?1")                                                      \
     X(BLOB_HELD, "UPDATE blob SET held=held|?2 WHERE id=?1 AND held&?2=0")                      \
     X(BLOB_UNHELD, "UPDATE blob SET held=held&~?2 WHERE id=?1 AND held&?2<>0")                  \
     X(BLOB_HELD_ALL, "UPDATE blob SET held=held|?1 WHERE held&?1=0")                            \
     X(BLOB_UNHELD_ALL, "UPDATE blob SET held=held&~?1 WHERE held&?1<>0")                        \
     X(SMALL_GET, "SELECT bytes FROM small WHERE seq=?1")                                        \
     X(SMALL_PUT, "INSERT OR REPLACE INTO small(seq,bytes) VALUES(?1,?2)")                       \
+    X(SMALL_DELETE, "DELETE FROM small WHERE seq=?1")                                           \
+    X(SMALL_MOVE, "UPDATE small SET seq=?2 WHERE seq=?1")                                       \
     X(HOLDER_GET, "SELECT bit FROM holder WHERE node_id=?1")                                    \
     X(HOLDER_NEXT, "SELECT coalesce(max(bit)+1,0) FROM holder")                                 \
     X(HOLDER_PUT, "INSERT INTO holder(bit,node_id) VALUES(?1,?2)")                              \
@@ -60,6 +68,9 @@
       "SELECT rid,type,pending,envelope FROM record WHERE rid>?1 ORDER BY rid LIMIT ?2")        \
     X(RECORD_SCAN_RARE, "SELECT rid,type,pending,envelope FROM record "                         \
                         "WHERE type=?3 AND type>2 AND rid>?1 ORDER BY rid LIMIT ?2")            \
+    X(RECORD_FILES, "SELECT seq,type,pending,envelope FROM record "                             \
+                    "WHERE seq>?1 ORDER BY seq LIMIT ?2")                                       \
+    X(RECORD_FILE_AFTER, "SELECT 1 FROM record WHERE seq>?1 AND type=1 LIMIT 1")                \
     X(RECORD_PENDING, "SELECT rid FROM record WHERE pending=1 ORDER BY seq LIMIT ?1")           \
     X(RECORD_NAMES, "SELECT rid FROM record WHERE link=?1 ORDER BY rid LIMIT ?2")               \
     X(RECORD_PREFIX, "SELECT rid FROM record WHERE prefix=?1 ORDER BY rid LIMIT ?2")            \
@@ -70,7 +81,9 @@
     X(HISTORY_PUT, "INSERT INTO history(rid,hash,hlc,envelope) VALUES(?1,?2,?3,?4)")            \
     X(HISTORY_TRIM, "DELETE FROM history WHERE rid=?1 AND seq NOT IN (SELECT seq FROM history " \
                     "WHERE rid=?1 ORDER BY hlc DESC, hash DESC LIMIT ?2)")                      \
-    X(HISTORY_SCAN, "SELECT envelope FROM history WHERE rid=?1 ORDER BY hlc DESC, hash DESC")
+    X(HISTORY_SCAN, "SELECT envelope FROM history WHERE rid=?1 ORDER BY hlc DESC, hash DESC")   \
+    X(FREE_PAGES, "PRAGMA freelist_count")                                                      \
+    X(VACUUM_SOME, "PRAGMA incremental_vacuum(256)")
 
 enum pv_sql {
 #define X(name, text) PV_SQL_##name,

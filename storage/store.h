@@ -23,7 +23,8 @@ enum {
     PV_STORE_BUCKETS = 4096,
     PV_HOLDERS_MAX = 64,
     PV_HISTORY_MAX = 16,
-    PV_UNKNOWN_MAX = 64,
+    PV_UNKNOWN_MAX = 128, /* what a crash leaves: of one batch the new files and the swept */
+    PV_SWEEP_MAX = 64,
     PV_META_MAX = 65536,
 };
 
@@ -72,6 +73,11 @@ struct pv_blob_info {
     uint64_t held; /* one bit a holder: members that said STORED (pv_store_holder) */
 };
 
+struct pv_blob_row_info { /* for garbage collection */
+    struct pv_blob_info blob;
+    bool is_file, is_leased;
+};
+
 PV_MUST enum pv_err pv_store_blob(struct pv_store *s, const struct pv_id *id,
                                   struct pv_blob_info *out); /* NOT_FOUND */
 /* have[i] says whether ids[i] is here. One call, one transaction. */
@@ -99,6 +105,12 @@ PV_MUST enum pv_err pv_store_unheld(struct pv_store *s, unsigned bit, uint64_t *
 PV_MUST enum pv_err pv_store_under_replicated(struct pv_store *s, unsigned copies, uint64_t *cursor,
                                               uint64_t *count, bool *end);
 
+/* Blobs in order of arrival from seq *cursor on, at most max (<= PV_SCAN_ROWS_MAX). */
+PV_MUST enum pv_err pv_store_blobs(struct pv_store *s, uint64_t *cursor,
+                                   struct pv_blob_row_info *out, size_t max, size_t *count,
+                                   bool *end);
+PV_MUST enum pv_err pv_store_last_blob(struct pv_store *s, uint64_t *seq); /* 0: there is none */
+
 /* The bit of a node in `held`. NOT_FOUND: it never got one (a PV_COMMIT_HELD op gives it). */
 PV_MUST enum pv_err pv_store_holder(struct pv_store *s, const struct pv_id *node_id, unsigned *bit);
 
@@ -118,6 +130,12 @@ typedef bool (*pv_store_record_fn)(void *arg, const uint8_t *env, size_t len, bo
  */
 PV_MUST enum pv_err pv_store_records(struct pv_store *s, uint8_t type, struct pv_id *after,
                                      size_t max, pv_store_record_fn each, void *arg, bool *end);
+/*
+ * File records with seq > *seq in the order they were written, live ones and tombstones, at most
+ * max; *seq is moved behind the last row looked at (<= PV_SCAN_ROWS_MAX).
+ */
+PV_MUST enum pv_err pv_store_file_records(struct pv_store *s, uint64_t *seq, size_t max,
+                                          pv_store_record_fn each, void *arg, bool *end);
 /* rids of pending records in the order they were written, at most max. */
 PV_MUST enum pv_err pv_store_pending(struct pv_store *s, struct pv_id *rids, size_t max,
                                      size_t *count);
@@ -158,6 +176,9 @@ struct pv_store_counts {
     uint64_t files, names, records, pending;
     uint64_t disk_free_bytes;
     uint64_t unknown_files; /* blob files without a row, found by pv_store_find_unknown */
+    /* They have been looked for since the opening, and are no more than a crash leaves: vault.db
+     * may be believed about what is garbage. */
+    bool may_collect;
 };
 PV_MUST enum pv_err pv_store_counts(struct pv_store *s, struct pv_store_counts *out);
 
@@ -167,9 +188,9 @@ PV_MUST enum pv_err pv_store_probe(struct pv_store *s);
 
 /*
  * Looks for blob files that vault.db does not know, one of the 256 folders a call (*folder 0..255,
- * counted up). Up to 64 in all is what a crash leaves: after the last folder they are in ids, to be
- * deleted by a PV_COMMIT_UNKNOWN op. More means that vault.db is old or lost commits: nothing is
- * deleted, and counts say so.
+ * counted up). Up to PV_UNKNOWN_MAX is what a crash leaves: after the last folder they are in ids,
+ * to be deleted by a PV_COMMIT_UNKNOWN op. More means that vault.db is old or lost commits: nothing
+ * is deleted, and counts say so.
  */
 PV_MUST enum pv_err pv_store_find_unknown(struct pv_store *s, unsigned *folder, struct pv_id *ids,
                                           size_t max, size_t *count);

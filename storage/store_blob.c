@@ -173,6 +173,46 @@ enum pv_err pv_store_unheld(struct pv_store *s, unsigned bit, uint64_t *cursor,
     return err;
 }
 
+enum pv_err pv_store_blobs(struct pv_store *s, uint64_t *cursor, struct pv_blob_row_info *out,
+                           size_t max, size_t *count, bool *end)
+{
+    PV_ASSERT(max > 0 && max <= PV_SCAN_ROWS_MAX);
+    uint64_t over_ms = pv_store_time_ms(s), floor_ms = atomic_load(&s->lease_floor_ms);
+    size_t n = 0;
+    struct pv_db *db = pv_store_take_reader(s);
+    struct pv_query q = pv_query(db, PV_SQL_BLOB_ROWS);
+    if (over_ms < floor_ms)
+        over_ms = floor_ms;
+    pv_bind_u64(&q, *cursor);
+    pv_bind_u64(&q, max);
+    while (n < max && pv_query_row(&q)) {
+        struct pv_blob_row_info *row = &out[n++];
+        *row = (struct pv_blob_row_info){.is_file = pv_col_u64(&q, 5) == PV_HOME_FILE,
+                                         .is_leased = pv_col_u64(&q, 6) > over_ms};
+        read_info(&q, &row->blob);
+        pv_col_id(&q, 4, &row->blob.id);
+    }
+    enum pv_err err = pv_query_end(&q);
+    pv_store_give_reader(s, db);
+    if (err == PV_OK) {
+        *count = n;
+        *cursor = n > 0 ? out[n - 1].blob.seq + 1 : *cursor;
+        *end = n < max;
+    }
+    return err;
+}
+
+enum pv_err pv_store_last_blob(struct pv_store *s, uint64_t *seq)
+{
+    struct pv_db *db = pv_store_take_reader(s);
+    struct pv_query q = pv_query(db, PV_SQL_BLOB_LAST);
+    if (pv_query_row(&q))
+        *seq = pv_col_u64(&q, 0);
+    enum pv_err err = pv_query_end(&q);
+    pv_store_give_reader(s, db);
+    return err;
+}
+
 enum pv_err pv_store_under_replicated(struct pv_store *s, unsigned copies, uint64_t *cursor,
                                       uint64_t *count, bool *end)
 {
@@ -335,6 +375,7 @@ enum pv_err pv_store_find_unknown(struct pv_store *s, unsigned *folder, struct p
         return PV_OK;
     pthread_mutex_lock(&s->state_mutex);
     uint64_t found = s->unknown_files = s->scan.count;
+    s->unknown_known = true;
     bool keep = found > PV_UNKNOWN_MAX || (found > 0 && s->keeps_unknown);
     if (!keep)
         for (; *count < found && *count < max; ++*count)

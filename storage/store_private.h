@@ -4,8 +4,8 @@
  * Locks: readers_mutex for the pool of reading connections; state_mutex for what is in memory as
  * of the last commit. Neither is held across a file call. placing_mutex is, by the thread that
  * commits, while there are blob files whose rows are still to come; the look for unknown files
- * takes it to be sure of one. The writer, temp_count and counted belong to the thread that commits;
- * everything before them never changes after opening.
+ * takes it to be sure of one. The writer, temp_count, counted belong to the
+ * thread that commits; everything before them never changes after opening.
  */
 #ifndef PV_STORAGE_STORE_PRIVATE_H
 #define PV_STORAGE_STORE_PRIVATE_H
@@ -51,8 +51,12 @@ struct pv_store {
     struct pv_totals totals;
     struct pv_unknown scan;
     uint64_t unknown_files;
+    bool unknown_known; /* they have been looked for since the opening */
     struct pv_store_bucket digest[PV_STORE_BUCKETS];
 
+    /* Leases up to here are over whatever the time (PV_COMMIT_EXPIRE). The committing thread writes
+     * it. */
+    _Atomic uint64_t lease_floor_ms;
     atomic_bool broken; /* fatal was called and came back (tests): nothing is written any more */
 };
 

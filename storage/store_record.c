@@ -106,6 +106,40 @@ enum pv_err pv_store_records(struct pv_store *s, uint8_t type, struct pv_id *aft
     return err;
 }
 
+enum pv_err pv_store_file_records(struct pv_store *s, uint64_t *seq, size_t max,
+                                  pv_store_record_fn each, void *arg, bool *end)
+{
+    PV_ASSERT(max > 0);
+    uint64_t at = *seq;
+    size_t given = 0, rows = 0;
+    bool go_on = true;
+    struct pv_db *db = pv_store_take_reader(s);
+    struct pv_query q = pv_query(db, PV_SQL_RECORD_FILES);
+    pv_bind_u64(&q, at);
+    pv_bind_u64(&q, PV_SCAN_ROWS_MAX);
+    bool more = pv_query_row(&q);
+    while (more && go_on && given < max) {
+        at = pv_col_u64(&q, 0);
+        if (pv_col_u64(&q, 1) == PV_RECORD_FILE) {
+            size_t len;
+            const uint8_t *env = pv_col_blob(&q, 3, &len);
+            bool pending = pv_col_u64(&q, 2) != 0;
+            if (q.err == PV_OK)
+                go_on = each(arg, env, len, pending);
+            given++;
+        }
+        rows++;
+        more = pv_query_row(&q);
+    }
+    enum pv_err err = pv_query_end(&q);
+    pv_store_give_reader(s, db);
+    if (err == PV_OK) {
+        *seq = at;
+        *end = !more && rows < PV_SCAN_ROWS_MAX;
+    }
+    return err;
+}
+
 enum pv_err pv_store_history(struct pv_store *s, const struct pv_id *rid, pv_store_record_fn each,
                              void *arg)
 {

@@ -51,6 +51,7 @@ enum {
     PV_RETRIEVE_WINDOW = 4,    /* chunks of one file being read or fetched at once */
     PV_BLOB_SILENCE_MS = 5000, /* a fetch without bytes for so long goes to the next holder */
     PV_LEASE_HOURS = 72,
+    PV_LEASE_FRESH_HOURS = 48, /* one that runs so long yet is not renewed */
 
     /* ---- control socket ---- */
     PV_CONTROL_JSON_MAX = 65536,
