@@ -4,6 +4,10 @@
  * the client as far as it takes them, then the next job goes on behind the last record. Memory is
  * one job's entries, however many names a file has.
  *
+ * A page (`limit`) ends behind a job; its cursor is what was being read and the last record of it.
+ * Records have an order that never changes, so what is written between two pages cannot make
+ * another entry come twice or not at all.
+ *
  * A record that cannot be read is counted and passed over: one bad record of whomever must not hide
  * all the others.
  */
@@ -13,7 +17,7 @@
 
 #include <string.h>
 
-enum { RECORDS_A_JOB = 64, BATCH_BYTES = 256 * 1024 };
+enum { RECORDS_A_JOB = 64, BATCH_BYTES = 256 * 1024, CURSOR_LEN = 1 + PV_ID_HEX_LEN };
 
 struct listing {
     struct pv_files *files;
@@ -27,6 +31,7 @@ struct listing {
     json_t *entries;    /* of the last job */
     size_t given;       /* how many of them the client has */
     uint64_t total, unreadable;
+    uint64_t limit;          /* entries after which the page may end */
     struct pv_buf batch;     /* envelopes with their lengths, inside a job */
     struct pv_lookup lookup; /* the file of an entry, inside a job */
 };
@@ -164,16 +169,30 @@ static void on_done(struct pv_job *job)
     advance(l);
 }
 
+/* The end of the list, or of a page. */
+static void finish(struct listing *l)
+{
+    char cursor[CURSOR_LEN + 1];
+    json_t *reply = json_pack("{s:I, s:I}", "entries", (json_int_t)l->total, "unreadable",
+                              (json_int_t)l->unreadable);
+    cursor[0] = l->type == PV_RECORD_NAME ? 'n' : 'f';
+    pv_id_hex(cursor + 1, &l->after);
+    if (!l->end && json_object_set_new(reply, "next", json_string(cursor)) != 0)
+        pv_request_fail(l->rq, pv_exit_of(PV_E_NOMEM), "out of memory");
+    else
+        pv_request_ok(l->rq, json_incref(reply));
+    json_decref(reply);
+    release(l);
+}
+
 static void advance(struct listing *l)
 {
     while (!l->running && l->rq->io->writable(l->rq)) {
         if (l->given < json_array_size(l->entries)) {
             l->rq->io->event(l->rq, json_incref(json_array_get(l->entries, l->given++)));
             l->total++;
-        } else if (l->end) {
-            pv_request_ok(l->rq, json_pack("{s:I, s:I}", "entries", (json_int_t)l->total,
-                                           "unreadable", (json_int_t)l->unreadable));
-            release(l);
+        } else if (l->end || l->total >= l->limit) {
+            finish(l);
             return;
         } else {
             json_array_clear(l->entries);
@@ -200,6 +219,24 @@ static void on_cancel(struct pv_request *rq)
 
 static const struct pv_request_ops ops = {.on_writable = on_writable, .on_cancel = on_cancel};
 
+/* `after` and `limit`. False: malformed. */
+static bool parse_page(struct listing *l, const json_t *args)
+{
+    const json_t *limit = json_object_get(args, "limit"), *after = json_object_get(args, "after");
+    const char *cursor = json_string_value(after);
+    l->limit = limit != NULL ? (uint64_t)json_integer_value(limit) : UINT64_MAX;
+    if (limit != NULL && (!json_is_integer(limit) || json_integer_value(limit) < 1))
+        return false;
+    if (after == NULL)
+        return true;
+    if (cursor == NULL || json_string_length(after) != CURSOR_LEN ||
+        (cursor[0] != 'n' && cursor[0] != 'f') ||
+        pv_hex_decode(l->after.b, sizeof l->after.b, cursor + 1, PV_ID_HEX_LEN) != PV_OK)
+        return false;
+    l->type = cursor[0] == 'n' ? PV_RECORD_NAME : PV_RECORD_FILE;
+    return true;
+}
+
 void pv_query_ls(struct pv_files *f, struct pv_request *rq)
 {
     struct listing *l = pv_calloc(1, sizeof *l);
@@ -216,6 +253,11 @@ void pv_query_ls(struct pv_files *f, struct pv_request *rq)
     l->type = PV_RECORD_NAME;
     if (pv_request_bytes(rq, "prefix", l->prefix, PV_NAME_MAX, &l->prefix_len) == PV_E_INVALID) {
         pv_request_fail(rq, PV_EXIT_USAGE, "malformed prefix");
+        release(l);
+        return;
+    }
+    if (!parse_page(l, rq->args)) {
+        pv_request_fail(rq, PV_EXIT_USAGE, "malformed `after` or `limit`");
         release(l);
         return;
     }

@@ -219,3 +219,69 @@ Test(list, out_of_memory_anywhere)
     cr_assert_gt(failed, 10);
     pvt_server_free(s);
 }
+
+static size_t count_pages(struct pvt_server *s, const char *prefix, int limit, size_t *pages)
+{
+    size_t count = 0;
+    char next[80] = "";
+    do {
+        json_t *args = json_pack("{s:s, s:i}", "op", "ls", "limit", limit);
+        if (prefix != NULL)
+            json_object_set_new(args, "prefix", json_string(prefix));
+        if (next[0] != '\0')
+            json_object_set_new(args, "after", json_string(next));
+        struct pvt_client *c = pvt_ask(s, args);
+        has_entries(c, c->event_count);
+        const char *text = json_string_value(json_object_get(c->final, "next"));
+        snprintf(next, sizeof next, "%s", text != NULL ? text : "");
+        cr_assert(text == NULL || prefix != NULL || c->event_count >= (size_t)limit);
+        cr_assert_lt(c->event_count, (size_t)limit + 64);
+        count += c->event_count;
+        (*pages)++;
+        pvt_client_free(c);
+    } while (next[0] != '\0');
+    return count;
+}
+
+Test(list, in_pages)
+{
+    enum { NAMES = 150 };
+    struct pvt_server *s = pvt_server_new(1);
+    char name[32];
+    for (int i = 0; i < NAMES; i++) {
+        snprintf(name, sizeof name, "%s/%d", i % 3 == 0 ? "third" : "rest", i);
+        pvt_store(s, name, "", 0);
+        snprintf(name, sizeof name, "nameless %d", i);
+        pvt_store_text(s, NULL, name);
+    }
+    static const struct {
+        const char *prefix;
+        int limit;
+        size_t count, pages_min, pages_max;
+    } cases[] = {
+        {NULL, 1, 2 * NAMES, 4, 8},    {NULL, 64, 2 * NAMES, 4, 6}, {NULL, 100, 2 * NAMES, 2, 4},
+        {NULL, 1000, 2 * NAMES, 1, 1}, {"third/", 10, 50, 2, 4},    {"none", 1, 0, 1, 1},
+    };
+    for (size_t i = 0; i < PV_COUNT(cases); i++) {
+        size_t pages = 0;
+        cr_assert_eq(count_pages(s, cases[i].prefix, cases[i].limit, &pages), cases[i].count);
+        cr_assert(pages >= cases[i].pages_min && pages <= cases[i].pages_max, "%zu: %zu", i, pages);
+    }
+    static const char *const wrong[] = {
+        "{\"limit\":0}",
+        "{\"limit\":-1}",
+        "{\"limit\":\"1\"}",
+        "{\"after\":\"\"}",
+        "{\"after\":\"n0123\"}",
+        "{\"after\":null}",
+        "{\"after\":5}",
+        "{\"after\":\"x0000000000000000000000000000000000000000000000000000000000000000\"}",
+        "{\"after\":\"n000000000000000000000000000000000000000000000000000000000000000g\"}",
+    };
+    for (size_t i = 0; i < PV_COUNT(wrong); i++) {
+        json_t *args = json_loads(wrong[i], 0, NULL);
+        json_object_set_new(args, "op", json_string("ls"));
+        pvt_refused(pvt_ask(s, args), PV_EXIT_USAGE, "malformed");
+    }
+    pvt_server_free(s);
+}
