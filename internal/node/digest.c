@@ -236,6 +236,8 @@ static void take_buckets(struct pv_peer *p, const struct buckets_job *b)
     d->active_ms = pv_node_now(p->node);
     if (d->compare_at_ms == UINT64_MAX)
         d->compare_at_ms = d->active_ms + PV_DIGEST_ANSWER_MS;
+    if (d->active_ms - d->listed_ms >= PV_DIGEST_ANSWER_MS) /* of a round that ended before */
+        d->listed = (struct pv_bucket_set){{0}, 0};
     for (unsigned i = 0; i < b->count; i++)
         if (b->theirs[i].count != 0 && !pv_bucket_set_has(&d->listed, b->first + i))
             pv_bucket_set_add(&d->to_list, b->first + i);
@@ -373,6 +375,8 @@ static void pump_list(struct pv_peer *p)
         pv_peer_drop(p, PV_BYE_RENEW);
         return;
     }
+    if (!d->list_is_answer)
+        d->listed_ms = pv_node_now(p->node);
     memset(&l->job, 0, sizeof l->job);
     l->job.run = list_run;
     l->job.done = list_done;

@@ -67,6 +67,7 @@ struct pv_digest {
     struct pv_bucket_set to_list; /* buckets that differ: our list is to be sent */
     unsigned lists_open;          /* of this round: sent, not answered */
     struct pv_bucket_set listed;  /* sent, not answered, in whatever round */
+    uint64_t listed_ms;           /* when the last of them began to be sent */
     struct pv_bucket_set to_answer;
     unsigned answers_left;
 

@@ -218,3 +218,44 @@ Test(digest, malformed_messages_end_the_session)
     }
     pvt_nodes_release(&net);
 }
+
+static struct pv_digest *digest_at(unsigned i)
+{
+    size_t pos = 0;
+    return &pv_node_next_peer(net.nodes[i].node, &pos)->sync->digest;
+}
+
+/* As if node 0 had other records in the first eight buckets than node 1. */
+static void inject_eight_that_differ(void)
+{
+    static struct pv_store_bucket ours[PV_STORE_BUCKETS];
+    static struct pv_bucket buckets[PV_MSG_BUCKETS_MAX];
+    pv_store_digest(net.nodes[1].store, ours);
+    for (unsigned i = 0; i < PV_MSG_BUCKETS_MAX; i++) {
+        buckets[i].count = ours[i].count + (i < PV_DIGEST_WINDOW);
+        memcpy(buckets[i].sum, ours[i].sum, sizeof buckets[i].sum);
+    }
+    struct pv_wr w = pv_wr_of(message, sizeof message);
+    pv_msg_put_digest_buckets(&w, 0, buckets, PV_MSG_BUCKETS_MAX);
+    pvt_inject(&net, 0, 1, message, pv_wr_len(&w));
+    expect(true);
+}
+
+/* Roots may agree while lists are under way, and those that come after that are not answered. */
+Test(digest, lists_that_were_never_answered_are_sent_again)
+{
+    two_connected();
+    digest_at(0)->answers_left = 0;
+    inject_eight_that_differ();
+    cr_assert_eq(digest_at(1)->listed.count, PV_DIGEST_WINDOW);
+    size_t pos = 0;
+    pv_digest_settle(pv_node_next_peer(net.nodes[0].node, &pos));
+    pvt_advance(&net, PV_SYNC_SETTLE_MS);
+    cr_assert_not(digest_at(1)->in_round);
+    pvt_advance(&net, PV_DIGEST_ANSWER_MS);
+    digest_at(0)->answers_left = PV_DIGEST_WINDOW;
+    inject_eight_that_differ();
+    cr_assert_eq(digest_at(0)->answers_left, 0, "all eight were sent");
+    cr_assert_eq(digest_at(1)->listed.count, 0, "and answered");
+    pvt_nodes_release(&net);
+}
