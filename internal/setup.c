@@ -205,6 +205,25 @@ static enum pv_err check_secrets(const struct pv_keyring *k, const struct pv_sec
     return PV_OK;
 }
 
+/*
+ * A vault of which only the secrets were put back: its folders are made anew, empty, and its peers
+ * fill them. Whoever has a keyring has a vault.
+ */
+static enum pv_err open_folders(struct pv_vault *out, const char *path, const struct pv_fs *fs)
+{
+    enum pv_err err = pv_vault_open(out, path, fs);
+    if (err != PV_E_NOT_FOUND)
+        return err;
+    PV_AUTO_FREE char *keyring = pv_asprintf("%s/keyring", path);
+    struct pv_fs_stat st;
+    if (keyring == NULL)
+        return PV_E_NOMEM;
+    if (fs->stat_at(fs->ctx, PV_FD_NONE, keyring, &st) != PV_OK)
+        return err;
+    err = pv_vault_create(path, fs);
+    return err == PV_OK ? pv_vault_open(out, path, fs) : err;
+}
+
 enum pv_err pv_setup_open(struct pv_setup *out, const char *path, const struct pv_secrets *secrets,
                           const struct pv_fs *fs, const struct pv_env *env, char *why)
 {
@@ -212,7 +231,7 @@ enum pv_err pv_setup_open(struct pv_setup *out, const char *path, const struct p
     unsigned line = 0;
     memset(out, 0, sizeof *out);
     out->vault = (struct pv_vault){.fs = fs, .dir = PV_FD_NONE, .lock = PV_FD_NONE};
-    enum pv_err err = pv_vault_open(&out->vault, path, fs);
+    enum pv_err err = open_folders(&out->vault, path, fs);
     bool is_open = err == PV_OK;
     if (is_open)
         err = pv_keyring_load(&out->keyring, fs, out->vault.dir, &line);

@@ -39,10 +39,11 @@ struct pv_setup {
 PV_MUST enum pv_err pv_setup_create(const char *path, const struct pv_secrets *secrets, bool blind,
                                     const struct pv_fs *fs, const struct pv_env *env, char *why);
 /*
- * Opens a vault and loads its keyring and identity; takes no lock. NOT_FOUND: no vault there.
- * INVALID: secrets differ from the keyring's. AUTH: secret files readable by others. CORRUPT:
- * keyring or identity are malformed, or only one of them is there. IO: also when a part of path is
- * something else than a folder.
+ * Opens a vault and loads its keyring and identity; takes no lock. Folders that are missing beside
+ * a keyring are made, so that the secrets alone, put back from a backup, are a vault. NOT_FOUND: no
+ * vault there. INVALID: secrets differ from the keyring's. AUTH: secret files readable by others.
+ * CORRUPT: keyring or identity are malformed, or only one of them is there. IO: also when a part of
+ * path is something else than a folder.
  */
 PV_MUST enum pv_err pv_setup_open(struct pv_setup *out, const char *path,
                                   const struct pv_secrets *secrets, const struct pv_fs *fs,

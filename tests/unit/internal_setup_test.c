@@ -242,6 +242,32 @@ Test(setup, an_identity_left_behind_is_kept)
     place_free(p);
 }
 
+/* What a backup of the secrets holds is a vault, to be filled by its peers. */
+Test(setup, secrets_without_folders)
+{
+    struct place *p = place_new();
+    struct pv_setup s;
+    char command[1000];
+    size_t fds = pvt_open_fds();
+    cr_assert_eq(create(p, &none, false), PV_OK);
+    cr_assert_eq(open_with(p, &none, &s), PV_OK);
+    struct pv_id before = s.identity.node_id;
+    pv_setup_close(&s);
+    for (int i = 0; i < 2; i++) { /* all of the folders, then one of them */
+        snprintf(command, sizeof command, "cd '%s' && rm -rf %s", p->path, i == 0 ? "*/" : "blobs");
+        cr_assert_eq(system(command), 0);
+        cr_assert_eq(open_with(p, &none, &s), PV_OK);
+        cr_assert(pv_id_equal(&s.identity.node_id, &before));
+        pv_setup_close(&s);
+    }
+    snprintf(command, sizeof command, "cd '%s' && rm -rf */ identity", p->path);
+    cr_assert_eq(system(command), 0);
+    cr_assert_eq(open_with(p, &none, &s), PV_E_CORRUPT);
+    cr_assert(says(p, "identity: is missing"));
+    cr_assert_eq(pvt_open_fds(), fds);
+    place_free(p);
+}
+
 /* Fresh secrets would never open what is in there. */
 Test(setup, files_without_a_keyring_are_not_built_over)
 {
