@@ -233,12 +233,22 @@ static struct pv_fetch_peer *choose(const struct pv_wanted *w, uint64_t now, boo
     return best;
 }
 
+/* Every active member but ourselves said so. */
 static bool nobody_has(const struct pv_wanted *w)
 {
-    size_t no = 1; /* ourselves */
-    for (size_t i = 0; i < PV_COUNT(w->holders); i++)
-        no += w->holders[i].holding == PV_HOLD_NO;
-    return no >= pv_members_active(w->fetches->node);
+    const struct pv_node *n = w->fetches->node;
+    const struct pv_member *members[PV_MEMBERS_KNOWN_MAX];
+    size_t count = pv_members_list(n, members, PV_MEMBERS_KNOWN_MAX);
+    for (size_t i = 0; i < count; i++) {
+        const struct pv_member *m = members[i];
+        if (m->body.expelled || m->body.stale ||
+            pv_id_equal(&m->node_id, &n->config.identity->node_id))
+            continue;
+        const struct pv_peer *p = m->link != 0 ? pv_node_peer(n, m->link) : NULL;
+        if (p == NULL || p->fetch == NULL || w->holders[p->fetch->slot].holding != PV_HOLD_NO)
+            return false;
+    }
+    return true;
 }
 
 /* Whether there is another, and its last try would not be wasted on the way. */

@@ -107,3 +107,51 @@ Test(fetch_hostile, cancelled_streams_that_never_end)
     free(s);
     pvt_net_free(net);
 }
+
+/* Its member record now says that it was not heard for long. */
+static void mark_stale(struct pvt_host *h, const struct pvt_script *s)
+{
+    static const uint8_t no_salt[32];
+    uint8_t *env = malloc(PV_RECORD_LEN_MAX), *bytes = malloc(PV_RECORD_BODY_MAX);
+    struct pv_member_body body = {
+        .generation = 1, .stale = true, .role = PV_ROLE_KEYED, .weight = 1};
+    struct pv_record_draft draft = {
+        .type = PV_RECORD_MEMBER, .flags = PV_RECORD_CLEAR, .body = bytes};
+    size_t len;
+    memcpy(body.subject, s->identity.pub, PV_PUB_LEN);
+    pv_rid_clear(&draft.rid, PV_RECORD_MEMBER, s->identity.node_id.b, PV_ID_LEN);
+    cr_assert_eq(pv_node_next_hlc(h->node, &draft.hlc), PV_OK);
+    cr_assert_eq(pv_member_body_encode(bytes, &draft.body_len, &body), PV_OK);
+    cr_assert_eq(pv_record_seal(env, &len, &draft, NULL, h->identity.seed, no_salt), PV_OK);
+    pv_members_changed(h->node, env, len);
+    free(bytes);
+    free(env);
+}
+
+/* The word of one who no longer counts does not stand for that of one who is away. */
+Test(fetch_hostile, not_found_by_a_stale_member)
+{
+    struct pvt_net *net = pvt_net_new(1);
+    struct pvt_host *h = &net->host[0];
+    struct pvt_script *stale = calloc(1, sizeof *stale), *away = calloc(1, sizeof *away);
+    struct pvt_blob b = {.len = 1000, .id = {{1}}};
+    struct pv_id ids[PV_MSG_IDS_MAX];
+    struct wish w;
+    uint32_t request;
+    pvt_script_init(stale, net, h, 1);
+    pvt_script_init(away, net, h, 2);
+    mark_stale(h, stale);
+    cr_assert_eq(pv_members_active(h->node), 2);
+    pvt_cut(net, away->link);
+    wish_start(h, &w, &b);
+    pvt_net_run(net);
+    cr_assert_eq(pvt_script_get_ids(stale, PV_MSG_GET, &request, ids), 1);
+    pvt_script_ids(stale, PV_MSG_NOT_FOUND, request, ids, 1);
+    cr_expect_not(w.ended);
+    pvt_net_advance(net, PV_BLOB_SILENCE_MS);
+    cr_expect(w.ended);
+    cr_expect_eq(w.err, PV_E_UNAVAILABLE);
+    free(stale);
+    free(away);
+    pvt_net_free(net);
+}
