@@ -5,6 +5,7 @@
  * Links are numbered (never reused) so that a late answer cannot reach the wrong connection. All
  * callbacks come from the loop, never from inside the call that caused them. Everything belongs to
  * the loop thread. Half-open connections are capped; above the cap a new one is closed at once.
+ * The program ignores SIGPIPE: libuv writes to sockets that the other side has closed.
  *
  * A node is up on one link at a time: of two connections with one node the rule of duplicate.h
  * keeps one, and the handler hears of the other only if it had been up (down, then up of the new).

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -180,6 +181,7 @@ static size_t fds_before;
 
 static void begin(void)
 {
+    cr_assert_neq(signal(SIGPIPE, SIG_IGN), SIG_ERR);
     cr_assert_eq(uv_loop_init(&loop), 0); /* the first one opens a pipe for the whole process */
     cr_assert_eq(uv_loop_close(&loop), 0);
     fds_before = pvt_open_fds();
