@@ -106,7 +106,8 @@ below_transport := transport crypto base
 below_internal  := $(LAYERS)
 below_cmd       := $(LAYERS)
 SUPPORT := $(wildcard tests/support/*.c)
-SUPPORT_internal := $(wildcard tests/support/node/*.c) # needs the layer itself
+SUPPORT_storage  := $(wildcard tests/support/storage/*.c) # these need the layer itself
+SUPPORT_internal := $(wildcard tests/support/node/*.c)
 CRITERION := $(shell $(PKG_CONFIG) --libs criterion 2>/dev/null || echo -lcriterion)
 
 define unit_bin
