@@ -97,6 +97,7 @@ static enum pv_err queue_frame(struct pv_session *s, enum pv_frame_type type,
     pv_channel_seal(s->channel, type, dst + PV_FRAME_HEADER_LEN, len, dst);
     pv_outbox_commit(&s->out, frame_len);
     s->bytes += frame_len;
+    s->queued_ms = pv_session_now_ms(s);
     return PV_OK;
 }
 
@@ -170,7 +171,7 @@ enum pv_err pv_session_new(struct pv_session **out, const struct pv_session_cont
         return PV_E_NOMEM;
     s->ctx = ctx;
     s->dialler = dialler;
-    s->created_ms = s->received_ms = s->pinged_ms = pv_session_now_ms(s);
+    s->created_ms = s->received_ms = s->queued_ms = s->pinged_ms = pv_session_now_ms(s);
     pv_outbox_init(&s->out);
     s->address = pv_strdup(address);
     enum pv_err err = s->address != NULL ? PV_OK : PV_E_NOMEM;
@@ -230,7 +231,7 @@ void pv_session_sent(struct pv_session *s, size_t len)
 void pv_session_reading(struct pv_session *s, bool reading)
 {
     s->not_reading = !reading;
-    s->received_ms = s->pinged_ms = pv_session_now_ms(s);
+    s->received_ms = pv_session_now_ms(s);
 }
 
 static uint64_t life_ms(const struct pv_session *s)
@@ -239,11 +240,14 @@ static uint64_t life_ms(const struct pv_session *s)
     return s->bytes >= SESSION_BYTES_MAX ? 0 : PV_SESSION_LIFE_MS + (s->dialler ? 0 : 60 * 1000);
 }
 
-/* Silence is counted from the last byte or, for PINGs, from the last of them. */
+/*
+ * After silence of either side, and one in a while. The other side's PINGs may stand behind much
+ * that it has to say, so whoever only listens says by itself that it is there.
+ */
 static uint64_t ping_due_ms(const struct pv_session *s)
 {
-    uint64_t from_ms = s->received_ms > s->pinged_ms ? s->received_ms : s->pinged_ms;
-    return from_ms + PV_PING_IDLE_MS;
+    uint64_t from_ms = s->received_ms < s->queued_ms ? s->received_ms : s->queued_ms;
+    return (from_ms > s->pinged_ms ? from_ms : s->pinged_ms) + PV_PING_IDLE_MS;
 }
 
 static uint64_t dead_ms(const struct pv_session *s)

@@ -31,7 +31,7 @@ struct pv_session {
     struct pv_session_effect waiting, down;
     char cause[PV_CAUSE_LEN];
 
-    uint64_t created_ms, received_ms, pinged_ms, ended_ms;
+    uint64_t created_ms, received_ms, queued_ms, pinged_ms, ended_ms;
     uint64_t bytes; /* both ways, for the size limit of a session */
     bool not_reading;
     uint32_t pongs_due;

@@ -668,6 +668,55 @@ Test(session, silent_peer_is_dead)
     fix_free(f);
 }
 
+static void hear(struct side *side, const uint8_t *bytes, size_t len)
+{
+    struct pv_session_effect e;
+    for (size_t used; len > 0; bytes += used, len -= used) {
+        pv_session_feed(side->s, bytes, len, &used);
+        while (used == 0 && pv_session_next(side->s, &e))
+            note(side, &e);
+    }
+}
+
+/* a talks for minutes over a way on which its bytes stand for 40 s; what b says comes at once. */
+Test(session, slow_way_there_is_not_death)
+{
+    enum { DELAY_S = 40, SECONDS = 300 };
+    struct {
+        uint8_t *bytes;
+        size_t len;
+    } way[SECONDS] = {0};
+    struct fix *f = fix_new();
+    struct pv_session_effect e;
+    connect_both(f);
+    for (unsigned now_s = 0; now_s < SECONDS; now_s++) {
+        pass(f, 1000);
+        if (now_s >= DELAY_S)
+            hear(&f->b, way[now_s - DELAY_S].bytes, way[now_s - DELAY_S].len);
+        cr_assert_eq(pv_session_send_data(f->a.s, 1, 0, (const uint8_t *)"x", 1), PV_OK);
+        pv_session_tick(f->b.s);
+        while (pv_session_next(f->b.s, &e)) {
+            if (e.type != PV_SESSION_SEND) {
+                note(&f->b, &e);
+                continue;
+            }
+            hear(&f->a, e.bytes, e.len);
+            pv_session_sent(f->b.s, e.len);
+        }
+        pv_session_tick(f->a.s);
+        if (pv_session_next(f->a.s, &e)) {
+            cr_assert_eq(e.type, PV_SESSION_SEND, "second %u", now_s);
+            way[now_s].bytes = pv_memdup(e.bytes, e.len);
+            way[now_s].len = e.len;
+            pv_session_sent(f->a.s, e.len);
+        }
+        cr_assert_not(f->a.down || f->b.down);
+    }
+    for (unsigned i = 0; i < SECONDS; i++)
+        pv_free(way[i].bytes);
+    fix_free(f);
+}
+
 /* b stops reading for an hour: neither side may take the other for dead. */
 Test(session, back_pressure_is_not_death)
 {
