@@ -212,6 +212,7 @@ struct pv_server_config pv_access_server(struct pv_access *a, const struct pv_cl
         .peer_count = c->peer_count,
         .role = (uint8_t)c->role,
         .replicas = (unsigned)c->replicas,
+        .gc_grace_ms = c->gc_grace_ms,
         .max_skew_ms = c->max_skew_ms,
         .mem_limit_bytes = c->mem_limit_bytes,
         .disk_limit_bytes = c->disk_limit_bytes,

@@ -4,6 +4,7 @@
  */
 #include "internal/file/files_private.h"
 
+#include "internal/file/collect.h"
 #include "internal/file/ingest_private.h"
 
 #include <string.h>
@@ -30,9 +31,20 @@ void pv_files_free(struct pv_files *f)
 {
     if (f == NULL)
         return;
+    PV_ASSERT(f->collect == NULL && f->uploads == 0);
     PV_ASSERT(pv_list_empty(&f->waiting) && pv_list_empty(&f->pings));
     pv_budget_release(&f->memory);
     pv_free(f);
+}
+
+void pv_files_work(struct pv_files *f)
+{
+    pv_collect_schedule(f);
+}
+
+void pv_files_rest(struct pv_files *f)
+{
+    pv_collect_stop(f);
 }
 
 void pv_files_request(struct pv_files *f, struct pv_request *rq)
@@ -43,7 +55,7 @@ void pv_files_request(struct pv_files *f, struct pv_request *rq)
     } table[] = {
         {"store", pv_ingest_start}, {"get", pv_retrieve_start}, {"ls", pv_query_ls},
         {"stat", pv_query_stat},    {"rm", pv_query_rm},        {"status", pv_query_status},
-        {"peers", pv_query_peers},  {"ping", pv_query_ping},
+        {"peers", pv_query_peers},  {"ping", pv_query_ping},    {"gc", pv_query_gc},
     };
     const char *op = json_string_value(json_object_get(rq->args, "op"));
     for (size_t i = 0; op != NULL && i < PV_COUNT(table); i++) {

@@ -5,19 +5,27 @@
 #include "internal/base/mem.h"
 #include "internal/file/files.h"
 
+/* A deadline of an operation. Unlinked when zeroed or after it fired. */
+struct pv_timer {
+    struct pv_list link;
+    uint64_t at_ms;
+    void (*fire)(struct pv_timer *t);
+};
+
+struct pv_collect;
 struct pv_files {
     struct pv_files_config config;
     struct pv_budget memory;
     struct pv_list waiting; /* operations with a deadline (struct pv_timer) */
     struct pv_list pings;   /* ping.c */
     unsigned upgrades;      /* ingest.c: small uploads that turned out longer and await memory */
-};
-
-/* A deadline of an operation. Unlinked when zeroed or after it fired. */
-struct pv_timer {
-    struct pv_list link;
-    uint64_t at_ms;
-    void (*fire)(struct pv_timer *t);
+    unsigned uploads;       /* ingest.c: that may still use blobs without a record */
+    struct pv_collect *collect; /* collect.c: the one under way, or NULL */
+    struct pv_timer collect_timer;
+    struct pv_collected {
+        uint64_t at_ms, bytes; /* wall clock of the last end, 0: none; freed by it */
+        bool blocked;
+    } collected;
 };
 void pv_files_arm(struct pv_files *f, struct pv_timer *t, uint64_t at_ms);
 void pv_files_disarm(struct pv_timer *t);
@@ -31,6 +39,7 @@ void pv_query_rm(struct pv_files *f, struct pv_request *rq);
 void pv_query_status(struct pv_files *f, struct pv_request *rq);
 void pv_query_peers(struct pv_files *f, struct pv_request *rq);
 void pv_query_ping(struct pv_files *f, struct pv_request *rq);
+void pv_query_gc(struct pv_files *f, struct pv_request *rq);
 
 /*
  * Lookup: from a target (key, name or prefix) to the opened file record. Blocking: for use inside

@@ -47,6 +47,7 @@ void pv_ingest_drop(struct pv_ingest *in)
     pv_ingest_records_release(in);
     pv_wipe(in, sizeof *in); /* the root's data key */
     pv_free(in);
+    files->uploads--;
     pv_budget_give(&files->memory, charged);
 }
 
@@ -408,6 +409,7 @@ void pv_ingest_start(struct pv_files *f, struct pv_request *rq)
         pv_free(in);
         return;
     }
+    f->uploads++;
     uint64_t now = pv_env_wall_ms(f->config.env);
     if (json_object_get(rq->args, "mtime_ms") == NULL)
         in->mtime_ms = now;

@@ -131,7 +131,7 @@ static void roots_equal(struct pv_peer *p)
     if (!d->agrees)
         PV_LOG(env_of(p)->log, PV_LOG_INFO, PV_SUB_SYNC, "records agree", "node",
                pv_log_id(p->node_id.b));
-    d->agrees = true;
+    d->agrees = p->node->has_agreed = true;
     if (d->answers_left > PV_DIGEST_WINDOW) /* for lists that are under way */
         d->answers_left = PV_DIGEST_WINDOW;
     end_round(d);

@@ -54,6 +54,7 @@ struct pv_node {
     uint64_t jobs_running;
     bool sweep; /* there are dropped peers to be freed */
     bool started, closing;
+    bool has_agreed; /* some member had the same records as we, since the start */
     void (*ready)(void *arg, enum pv_err err);
     void *ready_arg;
     void (*closed)(void *arg);

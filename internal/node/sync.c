@@ -436,6 +436,11 @@ void pv_sync_on_writable(struct pv_peer *p)
     pv_digest_pump(p);
 }
 
+bool pv_sync_has_agreed(const struct pv_node *n)
+{
+    return n->has_agreed;
+}
+
 bool pv_sync_peer_agrees(const struct pv_peer *p)
 {
     return p->sync != NULL && p->sync->digest.agrees;

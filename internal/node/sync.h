@@ -23,6 +23,9 @@ enum {
 };
 #define PV_TOMBSTONE_REFUSE_MS (UINT64_C(91) * 86400000)
 
+/* Whether some other member's records were found equal to ours, since the start of the node. */
+bool pv_sync_has_agreed(const struct pv_node *n);
+
 /* Sends an envelope to every connected member. Copies it. */
 void pv_sync_broadcast(struct pv_node *n, const uint8_t *env, size_t len);
 

@@ -251,6 +251,7 @@ static void stop(struct server *s)
     s->stopping = true;
     if (s->config->stopping != NULL)
         s->config->stopping(s->config->arg);
+    pv_files_rest(s->files);
     uv_timer_stop(&s->timer);
     uv_timer_start(&s->watchdog, on_watchdog, SHUTDOWN_MS_MAX, 0);
     pv_control_server_close(s->control, on_control_closed, s);
@@ -373,6 +374,7 @@ static enum pv_err start_node(struct server *s)
         .memory_bytes = share(s, PV_MEM_SHARE_FILES_MIB),
         .convergence = c->convergence,
         .replicas = c->replicas,
+        .gc_grace_ms = c->gc_grace_ms,
         .describe_status = pv_server_describe_status,
         .describe_link = pv_server_describe_link,
         .describe_peers = pv_server_describe_peers,
@@ -463,6 +465,7 @@ static void on_node_ready(void *arg, enum pv_err err)
     }
     if (c->daemon) {
         pv_sweep_start(s->node);
+        pv_files_work(s->files);
         uv_timer_start(&s->certify, on_certify, CERTIFY_MS, CERTIFY_MS);
         if (c->reload != NULL)
             uv_signal_start(&s->sighup, on_hangup, SIGHUP);

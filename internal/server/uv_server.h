@@ -24,7 +24,7 @@ struct pv_server_config {
     size_t peer_count;
     uint8_t role; /* enum pv_role */
     unsigned replicas;
-    uint64_t max_skew_ms;
+    uint64_t max_skew_ms, gc_grace_ms;
     uint64_t mem_limit_bytes, disk_limit_bytes;
     enum pv_convergence convergence;
 
