@@ -223,6 +223,15 @@ static void have_run(struct pv_job *base, const struct pv_job_context *ctx)
     base->err = pv_store_have(ctx->store, job->ids, job->count, job->have);
 }
 
+static void have_done(struct pv_job *base);
+
+static void have_submit(struct have_job *job)
+{
+    job->here = 0;
+    job->job = (struct pv_job){.run = have_run, .done = have_done};
+    pv_node_submit(job->node, &job->job);
+}
+
 static void renewed(struct pv_job *base)
 {
     struct have_job *job = PV_CONTAINER_OF(base, struct have_job, job);
@@ -233,11 +242,16 @@ static void renewed(struct pv_job *base)
         pv_node_submit(n, base);
         return;
     }
+    if (base->commit.err == PV_E_NOT_FOUND) { /* one was deleted meanwhile: which? */
+        job->count = job->here;
+        have_submit(job);
+        return;
+    }
     for (size_t i = 0; pp != NULL && i < job->here; i++) {
         pp->in.offer_count--;
         if (base->commit.err == PV_OK)
             pv_in_stored(pp, &job->ids[i]);
-        else /* NOT_FOUND: deleted meanwhile; to be offered again */
+        else
             pv_in_full(pp, &job->ids[i]);
     }
     if (base->commit.err == PV_OK && !n->closing)
@@ -273,6 +287,7 @@ static void have_done(struct pv_job *base)
             pp->in.offer_count--;
             pv_in_full(pp, &job->offers[i].id);
         } else if (job->have[i]) {
+            job->offers[job->here] = job->offers[i]; /* together, if they are looked for again */
             job->ids[job->here++] = job->offers[i].id;
         } else {
             take_offer(pp, &job->offers[i]);
@@ -307,7 +322,6 @@ void pv_push_on_store(struct pv_peer *p, struct pv_rd *r)
             pv_in_full(pp, &offers[i].id);
         return;
     }
-    job->job = (struct pv_job){.run = have_run, .done = have_done};
     job->node = p->node;
     job->link = p->link;
     job->count = count;
@@ -316,7 +330,7 @@ void pv_push_on_store(struct pv_peer *p, struct pv_rd *r)
         job->ids[i] = offers[i].id;
     }
     pp->in.offer_count += count;
-    pv_node_submit(p->node, &job->job);
+    have_submit(job);
 }
 
 /* ---- the queue ---- */

@@ -219,3 +219,61 @@ Test(push_hostile, offer_of_a_node_without_a_bit)
     pvt_blob_free(&b);
     pvt_net_free(net);
 }
+
+/* ---- garbage ---- */
+
+static bool is_lease_queued(const struct pvt_host *h)
+{
+    for (const struct pv_job *job = h->jobs; job != NULL; job = job->next)
+        if (job->run == NULL && job->commit.ops[0].type == PV_COMMIT_LEASE)
+            return true;
+    return false;
+}
+
+static void sweep(struct pvt_host *h, const struct pvt_blob *b)
+{
+    struct pv_commit_op op = {.type = PV_COMMIT_EXPIRE};
+    cr_assert_eq(pvt_commit(h->v, &op, 1), PV_OK);
+    op = (struct pv_commit_op){.type = PV_COMMIT_SWEEP};
+    op.u.sweep.ids = &b->id;
+    op.u.sweep.count = 1;
+    cr_assert_eq(pvt_commit(h->v, &op, 1), PV_OK);
+    cr_assert_not(pvt_has_blob(h->v, b));
+}
+
+/* It was here when it was looked for, and is gone when its lease is to be renewed. */
+Test(push_hostile, offered_while_it_is_swept)
+{
+    struct pvt_net *net = pvt_net_new(1);
+    struct pvt_host *h = &net->host[0];
+    struct pvt_script *s = calloc(1, sizeof *s);
+    struct pvt_blob b[2] = {pvt_sealed(1, 300), pvt_sealed(2, 400)};
+    struct pv_want want[PV_MSG_WANTS_MAX];
+    struct pv_id ids[PV_MSG_IDS_MAX];
+    pvt_put_many(h, b, 2);
+    pvt_script_init(s, net, h, 1);
+    net->steps_left = 0;
+    pvt_script_offer(s, b, 2);
+    for (size_t i = 0; i < 100 && !is_lease_queued(h); i++) {
+        net->steps_left = 1;
+        pvt_net_run(net);
+    }
+    cr_assert(is_lease_queued(h));
+    sweep(h, &b[0]);
+    net->steps_left = SIZE_MAX;
+    pvt_net_run(net);
+    cr_assert_eq(pvt_script_wants(s, PV_MSG_WANT, want), 1);
+    cr_expect(pv_id_equal(&want[0].id, &b[0].id));
+    cr_assert_eq(pvt_script_get_ids(s, PV_MSG_STORED, NULL, ids), 1);
+    cr_expect(pv_id_equal(&ids[0], &b[1].id), "the other one is here");
+    pvt_script_body(s, want[0].stream, &b[0], 0);
+    cr_expect(pvt_has_blob(h->v, &b[0]));
+    cr_expect_eq(pvt_script_get_ids(s, PV_MSG_STORED, NULL, ids), 1);
+    pvt_cut(net, s->link);
+    pvt_net_run(net);
+    pvt_assert_idle(h);
+    free(s);
+    for (size_t i = 0; i < 2; i++)
+        pvt_blob_free(&b[i]);
+    pvt_net_free(net);
+}
