@@ -30,6 +30,20 @@ engine_answers() {
     docker info >/dev/null 2>&1
 }
 
+# without_services COMMAND...: packages that it installs start nothing. The engine of the package
+# would change the firewall and forward packets.
+without_services() {
+    local policy=/usr/sbin/policy-rc.d status=0
+    if [ -e $policy ]; then
+        "$@"
+        return
+    fi
+    printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy
+    "$@" || status=$?
+    rm -f $policy
+    return $status
+}
+
 install_packages() {
     local missing=()
     command -v dockerd >/dev/null || missing+=(docker.io)
@@ -40,12 +54,12 @@ install_packages() {
     command -v apt-get >/dev/null || skip "no engine runs, and there is no apt-get"
     say "docker: installing ${missing[*]}"
     {
-        apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+        apt-get update -q && without_services env DEBIAN_FRONTEND=noninteractive \
             apt-get install -q -y --no-install-recommends "${missing[@]}"
     } >"$work/apt.log" 2>&1 </dev/null ||
         skip "cannot install ${missing[*]}: $(tail -n 1 "$work/apt.log")"
     if engine_answers; then
-        service_started=yes # by the package
+        service_started=yes # by the package, as this machine's own policy has it
     fi
 }
 
@@ -258,13 +272,23 @@ clean_up() {
     if [ ${#compose[@]} -gt 0 ] && engine_answers; then
         cluster_down >/dev/null 2>&1
         docker ps -a -q -f "label=$project" | xargs -r docker rm -f -v >/dev/null 2>&1
-        docker rmi -f "$image" "$image-tested" >/dev/null 2>&1
+        docker rmi -f "$image" "$image-tested" "$image-built" "$image-service" >/dev/null 2>&1
         docker image prune -f --filter "label=$project" >/dev/null 2>&1
         [ -z "$base_made" ] || docker rmi "$base" >/dev/null 2>&1
     fi
     stop_engine
     [ -z "$service_started" ] || systemctl stop docker.service docker.socket containerd.service
     [ -z "$work" ] || rm -rf "$work"
+}
+
+# An engine that answers may still be unable to run what it is asked to, with a network and limits.
+try_container() {
+    local status=0
+    docker network create --internal "$project-try" || return 1
+    docker run --rm --label "$project" --network "$project-try" --read-only --cap-drop ALL \
+        --memory 192m --pids-limit 64 "$base" true || status=$?
+    docker network rm "$project-try" || return 1
+    return $status
 }
 
 # build [OPTION...]: through the machine's own network, which is how apt reaches its archives.
@@ -280,5 +304,7 @@ docker_up() {
     find_engine
     find_compose
     have_base
+    try_container >"$work/try.log" 2>&1 ||
+        skip "the engine cannot run a container: $(tail -n 1 "$work/try.log")"
     "$root/packaging/docker/secrets" "$PEERVAULT_SECRETS" >/dev/null
 }
