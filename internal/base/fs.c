@@ -40,7 +40,7 @@ static enum pv_err open_at(int dir, const char *path, int flags, pv_fd *out)
 static enum pv_err real_open(void *ctx, pv_fd dir, const char *path, int flags, pv_fd *out)
 {
     (void)ctx;
-    int sys = flags & PV_FS_FOLLOW ? O_NONBLOCK : O_NOFOLLOW;
+    int sys = O_NONBLOCK | (flags & PV_FS_FOLLOW ? 0 : O_NOFOLLOW);
     sys |= flags & PV_FS_WRITE ? O_RDWR : O_RDONLY;
     sys |= flags & PV_FS_CREATE ? O_CREAT : 0;
     sys |= flags & PV_FS_EXCLUSIVE ? O_EXCL : 0;

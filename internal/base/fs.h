@@ -26,8 +26,8 @@ enum pv_fs_open_flags {
     PV_FS_EXCLUSIVE = 8, /* with CREATE: fail with EXISTS */
     PV_FS_TRUNCATE = 16,
     PV_FS_DIRECTORY = 32,
-    /* The last component may be a symbolic link, and a FIFO does not block: for files that a user
-     * names. Without it a symbolic link is PV_E_AUTH. */
+    /* The last component may be a symbolic link: for files that a user names. Without it that is
+     * PV_E_AUTH. A FIFO never blocks. */
     PV_FS_FOLLOW = 64,
 };
 

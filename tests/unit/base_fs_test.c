@@ -145,6 +145,23 @@ Test(fs, symbolic_links_are_not_followed)
     check_and_remove();
 }
 
+/* In the place of a file it would hold up whoever reads there, for ever. */
+Test(fs, a_pipe_does_not_block)
+{
+    setup();
+    struct pv_fs_stat st;
+    pv_fd fd;
+    cr_assert_eq(mkfifoat(dir.fd, "pipe", 0600), 0);
+    for (int flags = PV_FS_READ; flags <= (PV_FS_READ | PV_FS_FOLLOW); flags += PV_FS_FOLLOW) {
+        cr_assert_eq(FS(open, dir.fd, "pipe", flags, &fd), PV_OK);
+        cr_assert_eq(FS(stat, fd, &st), PV_OK);
+        cr_assert(!st.is_regular && !st.is_directory);
+        cr_assert_eq(FS(close, fd), PV_OK);
+    }
+    cr_assert_eq(FS(unlink, dir.fd, "pipe"), PV_OK);
+    check_and_remove();
+}
+
 Test(fs, stat_tells_kind_size_mode_and_owner)
 {
     setup();
