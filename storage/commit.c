@@ -1,6 +1,7 @@
 /*
- * One batch: plan -> files -> transaction -> memory -> acks.
+ * One batch: bad blobs -> plan -> files -> transaction -> memory -> acks.
  *
+ * bad blobs    leave first, in transactions of their own (commit_bad.c)
  * plan         what is new, whether there is room; each distinct blob file becomes a job
  *              (commit_plan.c)
  * files        in waves of PV_COMMIT_BLOBS_MAX: write temps, start write-back, sync each; then
@@ -14,6 +15,7 @@
  * nothing is removed: whether the transaction is on the disk is not known any more, and the process
  * ends anyway.
  */
+#include "storage/check_private.h"
 #include "storage/commit_private.h"
 #include "internal/base/mem.h"
 
@@ -98,16 +100,6 @@ static void write_temps(struct pv_batch *b)
     }
 }
 
-static enum pv_err quarantine(struct pv_batch *b, const struct pv_blob_job *job, const char *path)
-{
-    const struct pv_fs *fs = b->s->config.vault->fs;
-    pv_fd dir = b->s->config.vault->dir;
-    char to[sizeof "quarantine/" + PV_ID_HEX_LEN] = "quarantine/";
-    pv_id_hex(to + strlen(to), &job->id);
-    enum pv_err err = fs->rename(fs->ctx, dir, path, dir, to);
-    return err == PV_E_NOT_FOUND ? PV_OK : err;
-}
-
 static void place_file(struct pv_batch *b, struct pv_blob_job *job)
 {
     const struct pv_fs *fs = b->s->config.vault->fs;
@@ -119,7 +111,7 @@ static void place_file(struct pv_batch *b, struct pv_blob_job *job)
     temp_path(from, job->temp_no);
     pv_blob_path(to, &job->id);
     if (job->replace)
-        err = quarantine(b, job, to);
+        err = pv_quarantine(b->s, &job->id);
     if (err == PV_OK)
         err = fs->rename(fs->ctx, dir, from, dir, to);
     if (err != PV_OK) {
@@ -352,6 +344,7 @@ static void commit_singly(struct pv_store *s, struct pv_commit *first)
 
 void pv_commit_batch(struct pv_store *s, struct pv_commit *first)
 {
+    pv_commit_bad(s, first);
     if (commit_together(s, first) == PV_E_NOSPACE && first != NULL && !atomic_load(&s->broken)) {
         (void)!pv_db_checkpoint(s->writer, PV_CHECKPOINT_CUT); /* logged if it fails */
         commit_singly(s, first);

@@ -28,6 +28,7 @@ enum pv_commit_type {
     PV_COMMIT_LEASE,
     PV_COMMIT_SWEEP,  /* delete these blobs, each only if its lease is over */
     PV_COMMIT_EXPIRE, /* every lease given so far is over, until the store is closed */
+    PV_COMMIT_BAD, /* this blob was found bad: what lies there goes to quarantine/, its row too */
     PV_COMMIT_META,
     PV_COMMIT_UNKNOWN, /* delete these files if there still is no row for them */
 };
@@ -75,6 +76,12 @@ struct pv_commit_op {
             size_t swept;         /* out */
             uint64_t swept_bytes; /* out */
         } sweep;
+        struct {
+            struct pv_id id;
+            uint8_t result;  /* out: enum pv_check_result of every byte, looked at once more */
+            bool gone;       /* out: there is no row, now or before; never when UNREADABLE */
+            enum pv_err err; /* private */
+        } bad;
         struct {
             const char *key; /* borrowed until done */
             const void *value;

@@ -404,6 +404,8 @@ enum pv_err pv_commit_ops(struct pv_batch *b, struct pv_commit *c)
         case PV_COMMIT_META:
             err = put_meta(b, op);
             break;
+        case PV_COMMIT_BAD: /* done before the plan */
+            break;
         case PV_COMMIT_UNKNOWN: /* after the transaction, when rows of this batch can be seen */
             break;
         }

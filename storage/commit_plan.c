@@ -141,6 +141,8 @@ static enum pv_err plan_op(struct pv_batch *b, const struct pv_commit_op *op)
         return op->u.meta.len > PV_META_MAX || op->u.meta.key[0] == '/' ? PV_E_INVALID : PV_OK;
     if (op->type == PV_COMMIT_SWEEP)
         return op->u.sweep.count > PV_SWEEP_MAX ? PV_E_INVALID : PV_OK;
+    if (op->type == PV_COMMIT_BAD)
+        return op->u.bad.err;
     if (op->type == PV_COMMIT_UNKNOWN)
         return op->u.unknown.count > PV_UNKNOWN_MAX ? PV_E_INVALID : PV_OK;
     if (is_addition(op))

@@ -51,6 +51,11 @@
     X(BLOB_UNHELD, "UPDATE blob SET held=held&~?2 WHERE id=?1 AND held&?2<>0")                  \
     X(BLOB_HELD_ALL, "UPDATE blob SET held=held|?1 WHERE held&?1=0")                            \
     X(BLOB_UNHELD_ALL, "UPDATE blob SET held=held&~?1 WHERE held&?1<>0")                        \
+    X(BLOB_CHECK, "SELECT seq,size,kind,held,id,home,xxh3 FROM blob "                           \
+                  "WHERE seq>=?1 ORDER BY seq LIMIT ?2")                                        \
+    X(BLOB_CHECK_ONE, "SELECT seq,size,kind,held,id,home,xxh3 FROM blob WHERE id=?1")           \
+    X(BLOB_DELETE, "DELETE FROM blob WHERE seq=?1")                                             \
+    X(BLOB_SUM, "UPDATE blob SET xxh3=?2 WHERE seq=?1")                                         \
     X(SMALL_GET, "SELECT bytes FROM small WHERE seq=?1")                                        \
     X(SMALL_PUT, "INSERT OR REPLACE INTO small(seq,bytes) VALUES(?1,?2)")                       \
     X(SMALL_DELETE, "DELETE FROM small WHERE seq=?1")                                           \
@@ -74,6 +79,8 @@
     X(RECORD_PENDING, "SELECT rid FROM record WHERE pending=1 ORDER BY seq LIMIT ?1")           \
     X(RECORD_NAMES, "SELECT rid FROM record WHERE link=?1 ORDER BY rid LIMIT ?2")               \
     X(RECORD_PREFIX, "SELECT rid FROM record WHERE prefix=?1 ORDER BY rid LIMIT ?2")            \
+    X(RECORD_CHECK, "SELECT rid,hash,type,hlc,flags,envelope FROM record "                      \
+                    "WHERE rid>?1 ORDER BY rid LIMIT ?2")                                       \
     X(RECORD_BUCKET, "SELECT hash FROM record WHERE hash>?1 AND hash<?2 AND pending=0 "         \
                      "ORDER BY hash LIMIT ?3")                                                  \
     X(RECORD_SUMMARY, "SELECT hash,pending,type,flags FROM record INDEXED BY record_hash")      \

@@ -1,0 +1,537 @@
+#include "storage/check.h"
+#include "storage/store_private.h"
+#include "tests/unit/storage_fixture.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+TestSuite(check, .timeout = 60);
+
+enum { SMALL = 5000, LARGE = PV_BLOB_FILE_MIN };
+
+static void path_of(struct pvt_vault *v, const struct pv_id *id, char path[static 500])
+{
+    char blob[PV_BLOB_PATH_LEN + 1];
+    pv_blob_path(blob, id);
+    snprintf(path, 500, "%s/%s", v->path, blob);
+}
+
+static void sql(struct pvt_vault *v, const char *text)
+{
+    cr_assert_eq(sqlite3_exec(v->store->writer->handle, text, NULL, NULL, NULL), SQLITE_OK, "%s",
+                 sqlite3_errmsg(v->store->writer->handle));
+}
+
+static void flip(struct pvt_vault *v, const struct pv_id *id, off_t at)
+{
+    char path[500];
+    uint8_t byte;
+    path_of(v, id, path);
+    int fd = open(path, O_RDWR);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(pread(fd, &byte, 1, at), 1);
+    byte ^= 1;
+    cr_assert_eq(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+/* All slices of a pass; the findings of all of them, at most one slice's worth. */
+static struct pv_blob_check pass(struct pvt_vault *v, enum pv_check_depth depth, uint64_t max_bytes)
+{
+    struct pv_blob_check c = {.depth = depth, .max_bytes = max_bytes}, all = {.depth = depth};
+    while (!c.end) {
+        enum pv_err err = pv_store_check_blobs(v->store, &c);
+        cr_assert_eq(err, PV_OK, "%s", pv_err_text(err));
+        all.blobs += c.blobs;
+        all.bytes += c.bytes;
+        for (size_t i = 0; i < c.count; i++)
+            all.findings[all.count++] = c.findings[i];
+    }
+    return all;
+}
+
+static enum pv_check_result find(struct pvt_vault *v, enum pv_check_depth depth,
+                                 const struct pv_id *id)
+{
+    struct pv_blob_check c = pass(v, depth, UINT64_MAX);
+    cr_assert_leq(c.count, 1);
+    if (c.count == 0)
+        return PV_CHECK_GOOD;
+    cr_assert(pv_id_equal(&c.findings[0].id, id));
+    return (enum pv_check_result)c.findings[0].result;
+}
+
+static struct pv_commit_op bad(struct pvt_vault *v, const struct pv_id *id, enum pv_err expected)
+{
+    struct pv_commit_op op = {.type = PV_COMMIT_BAD, .u.bad = {.id = *id}};
+    cr_assert_eq(pvt_commit(v, &op, 1), expected);
+    return op;
+}
+
+static bool recounts(struct pvt_vault *v)
+{
+    bool same = false;
+    cr_assert_eq(pv_store_recount(v->store, &same), PV_OK);
+    return same;
+}
+
+static uint64_t quarantined(struct pvt_vault *v)
+{
+    uint64_t count = 99;
+    cr_assert_eq(pv_store_quarantined(v->store, &count), PV_OK);
+    return count;
+}
+
+static uint64_t blobs_of(struct pvt_vault *v, uint64_t *bytes)
+{
+    struct pv_store_counts counts;
+    cr_assert_eq(pv_store_counts(v->store, &counts), PV_OK);
+    *bytes = counts.blob_bytes;
+    return counts.blobs;
+}
+
+/* One blob is damaged; it leaves, and a good copy takes its place in the same batch. */
+static void leaves_and_returns(struct pvt_vault *v, const struct pvt_blob *b, size_t kept)
+{
+    uint64_t bytes;
+    struct pv_commit_op op = bad(v, &b->id, PV_OK);
+    cr_assert(op.u.bad.gone);
+    cr_assert_eq(quarantined(v), kept);
+    cr_assert_eq(blobs_of(v, &bytes), 0);
+    cr_assert_eq(bytes, 0);
+    cr_assert(recounts(v));
+    cr_assert_not(pvt_has_blob(v, b));
+    cr_assert_eq(pvt_blob_files(v), 0);
+    cr_assert_eq(pvt_files_in(v, "tmp"), 0);
+    cr_assert_eq(pvt_put_blob(v, b), PV_OK);
+    cr_assert(pvt_has_blob(v, b));
+    pvt_reopen(v);
+    cr_assert(pvt_has_blob(v, b));
+    cr_assert_eq(find(v, PV_CHECK_EVERY_BYTE, &b->id), PV_CHECK_GOOD);
+    cr_assert(recounts(v));
+}
+
+Test(check, what_is_good_is_good)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    struct pvt_blob b[5];
+    uint64_t bytes = 0;
+    struct pv_blob_check c = pass(v, PV_CHECK_EVERY_BYTE, 1);
+    cr_assert_eq(c.blobs, 0);
+    for (unsigned i = 0; i < 5; i++) {
+        b[i] = pvt_blob_make(i, i % 2 ? SMALL : LARGE + i);
+        bytes += b[i].len;
+        cr_assert_eq(pvt_put_blob(v, &b[i]), PV_OK);
+    }
+    for (int depth = PV_CHECK_STRUCTURE; depth <= PV_CHECK_EVERY_BYTE; depth++) {
+        c = pass(v, (enum pv_check_depth)depth, 1);
+        cr_assert_eq(c.blobs, 5);
+        cr_assert_eq(c.bytes, bytes);
+        cr_assert_eq(c.count, 0);
+    }
+    struct pv_commit_op op = bad(v, &b[0].id, PV_OK);
+    cr_assert(!op.u.bad.gone && op.u.bad.result == PV_CHECK_GOOD);
+    cr_assert(pvt_has_blob(v, &b[0]));
+    cr_assert(recounts(v));
+    struct pv_id nobody = {{1}};
+    op = bad(v, &nobody, PV_OK);
+    cr_assert(op.u.bad.gone);
+    for (unsigned i = 0; i < 5; i++)
+        pvt_blob_free(&b[i]);
+    pvt_vault_free(v);
+}
+
+Test(check, slices_are_bounded)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    for (unsigned i = 0; i < 10; i++) {
+        struct pvt_blob b = pvt_blob_make(i, SMALL);
+        cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+        pvt_blob_free(&b);
+    }
+    struct pv_blob_check c = {.depth = PV_CHECK_SUM, .max_bytes = 2 * SMALL};
+    cr_assert_eq(pv_store_check_blobs(v->store, &c), PV_OK);
+    cr_assert_eq(c.blobs, 2);
+    cr_assert_not(c.end);
+    c.max_bytes = 2 * SMALL + 1;
+    cr_assert_eq(pv_store_check_blobs(v->store, &c), PV_OK);
+    cr_assert_eq(c.blobs, 3);
+    c.max_bytes = UINT64_MAX;
+    cr_assert_eq(pv_store_check_blobs(v->store, &c), PV_OK);
+    cr_assert_eq(c.blobs, 5);
+    cr_assert(c.end);
+    pvt_vault_free(v);
+}
+
+Test(check, a_byte_of_a_file)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    struct pvt_blob b = pvt_blob_make(1, LARGE);
+    cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+    flip(v, &b.id, LARGE - 1);
+    cr_assert_eq(find(v, PV_CHECK_STRUCTURE, &b.id), PV_CHECK_GOOD);
+    cr_assert_eq(find(v, PV_CHECK_SUM, &b.id), PV_CHECK_BYTES);
+    cr_assert_eq(find(v, PV_CHECK_EVERY_BYTE, &b.id), PV_CHECK_BYTES);
+    leaves_and_returns(v, &b, 1);
+    flip(v, &b.id, 0); /* again: the first bad copy is kept, too */
+    leaves_and_returns(v, &b, 2);
+    pvt_blob_free(&b);
+    pvt_vault_free(v);
+}
+
+/* Foreign content of the right length, with the right quick sum even. */
+Test(check, sha256_decides)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    struct pvt_blob b = pvt_blob_make(1, SMALL), other = pvt_blob_make(2, SMALL);
+    cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+    cr_assert_eq(pvt_put_blob(v, &other), PV_OK);
+    sql(v, "UPDATE small SET bytes=(SELECT bytes FROM small WHERE seq=2) WHERE seq=1;"
+           "UPDATE blob SET xxh3=(SELECT xxh3 FROM blob WHERE seq=2) WHERE seq=1");
+    cr_assert_eq(find(v, PV_CHECK_SUM, &b.id), PV_CHECK_GOOD);
+    cr_assert_eq(find(v, PV_CHECK_EVERY_BYTE, &b.id), PV_CHECK_BYTES);
+    sql(v, "UPDATE blob SET id=zeroblob(32), xxh3=zeroblob(3) WHERE seq=1");
+    struct pv_id zero = {{0}};
+    cr_assert_eq(find(v, PV_CHECK_SUM, &zero), PV_CHECK_BYTES);
+    pvt_blob_free(&b);
+    pvt_blob_free(&other);
+    pvt_vault_free(v);
+}
+
+Test(check, bytes_of_a_small_blob)
+{
+    static const struct {
+        const char *sql;
+        enum pv_check_result result;
+        bool quick; /* the structure tells */
+        size_t kept;
+    } cases[] = {
+        {"UPDATE small SET bytes=zeroblob(5000)", PV_CHECK_BYTES, false, 1},
+        {"UPDATE small SET bytes=substr(bytes,1,4999)", PV_CHECK_LENGTH, true, 1},
+        {"UPDATE small SET bytes=zeroblob(0)", PV_CHECK_LENGTH, true, 1},
+        {"UPDATE small SET bytes=zeroblob(2000000)", PV_CHECK_LENGTH, true, 1},
+        {"DELETE FROM small", PV_CHECK_MISSING, true, 0},
+    };
+    for (size_t i = 0; i < PV_COUNT(cases); i++) {
+        struct pvt_vault *v = pvt_vault_new_open();
+        struct pvt_blob b = pvt_blob_make(1, SMALL);
+        cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+        sql(v, cases[i].sql);
+        cr_assert_eq(find(v, PV_CHECK_EVERY_BYTE, &b.id), cases[i].result);
+        cr_assert_eq(find(v, PV_CHECK_STRUCTURE, &b.id),
+                     cases[i].quick ? cases[i].result : PV_CHECK_GOOD);
+        leaves_and_returns(v, &b, cases[i].kept);
+        pvt_blob_free(&b);
+        pvt_vault_free(v);
+    }
+}
+
+Test(check, a_sum_that_is_wrong_is_put_right)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    struct pvt_blob b = pvt_blob_make(1, SMALL);
+    cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+    sql(v, "UPDATE blob SET xxh3=zeroblob(16)");
+    cr_assert_eq(find(v, PV_CHECK_SUM, &b.id), PV_CHECK_BAD_SUM);
+    cr_assert_eq(find(v, PV_CHECK_EVERY_BYTE, &b.id), PV_CHECK_BAD_SUM);
+    struct pv_commit_op op = bad(v, &b.id, PV_OK);
+    cr_assert(!op.u.bad.gone && op.u.bad.result == PV_CHECK_BAD_SUM);
+    cr_assert_eq(find(v, PV_CHECK_SUM, &b.id), PV_CHECK_GOOD);
+    cr_assert(pvt_has_blob(v, &b));
+    cr_assert(recounts(v));
+    pvt_blob_free(&b);
+    pvt_vault_free(v);
+}
+
+/* ---- what lies in the place of a blob file ---- */
+
+static void truncated(const char *path)
+{
+    cr_assert_eq(truncate(path, LARGE - 1), 0);
+}
+
+static void longer(const char *path)
+{
+    cr_assert_eq(truncate(path, LARGE + 1), 0);
+}
+
+static void removed(const char *path)
+{
+    cr_assert_eq(unlink(path), 0);
+}
+
+static void link_to_good(const char *path)
+{
+    char away[600];
+    snprintf(away, sizeof away, "%s.away", path); /* not a blob's name: nobody looks at it */
+    cr_assert_eq(rename(path, away), 0);
+    cr_assert_eq(symlink(away, path), 0);
+}
+
+static void pipe_there(const char *path)
+{
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+}
+
+static void folder_there(const char *path)
+{
+    char inside[600];
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(mkdir(path, 0700), 0);
+    snprintf(inside, sizeof inside, "%s/x", path);
+    cr_assert_eq(mkdir(inside, 0700), 0);
+}
+
+Test(check, what_lies_in_the_place_of_a_file)
+{
+    static const struct {
+        void (*spoil)(const char *path);
+        enum pv_check_result result;
+        size_t kept;
+    } cases[] = {
+        {truncated, PV_CHECK_LENGTH, 1},      {longer, PV_CHECK_LENGTH, 1},
+        {removed, PV_CHECK_MISSING, 0},       {link_to_good, PV_CHECK_NOT_A_FILE, 1},
+        {pipe_there, PV_CHECK_NOT_A_FILE, 1}, {folder_there, PV_CHECK_NOT_A_FILE, 1},
+    };
+    for (size_t i = 0; i < PV_COUNT(cases); i++) {
+        struct pvt_vault *v = pvt_vault_new_open();
+        struct pvt_blob b = pvt_blob_make(1, LARGE);
+        char path[500], away[600];
+        cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+        path_of(v, &b.id, path);
+        cases[i].spoil(path);
+        for (int depth = PV_CHECK_STRUCTURE; depth <= PV_CHECK_EVERY_BYTE; depth++)
+            cr_assert_eq(find(v, (enum pv_check_depth)depth, &b.id), cases[i].result, "%zu", i);
+        cr_assert_not(pvt_has_blob(v, &b)); /* and reading it does not hang */
+        snprintf(away, sizeof away, "%s.away", path);
+        (void)unlink(away);
+        leaves_and_returns(v, &b, cases[i].kept);
+        pvt_blob_free(&b);
+        pvt_vault_free(v);
+    }
+}
+
+static enum pv_err (*read_well)(void *, pv_fd, void *, size_t, uint64_t, size_t *);
+
+/* Of blobs; the pages of vault.db are shorter. */
+static enum pv_err read_badly(void *ctx, pv_fd fd, void *dst, size_t len, uint64_t offset,
+                              size_t *got)
+{
+    return len > 4096 ? PV_E_IO : read_well(ctx, fd, dst, len, offset, got);
+}
+
+static void is_unreadable(struct pvt_vault *v, const struct pv_id *id)
+{
+    cr_assert_eq(find(v, PV_CHECK_SUM, id), PV_CHECK_UNREADABLE);
+    struct pv_commit_op op = bad(v, id, PV_OK);
+    cr_assert(!op.u.bad.gone && op.u.bad.result == PV_CHECK_UNREADABLE);
+    pvt_faultfs_heal(&v->faults);
+    v->faults.fs.read = read_well;
+    cr_assert_eq(find(v, PV_CHECK_SUM, id), PV_CHECK_GOOD);
+    cr_assert_eq(quarantined(v), 0);
+}
+
+/* Nothing is known of bytes that cannot be read: they stay, and count as here. */
+Test(check, unreadable_is_not_bad)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    struct pvt_blob b = pvt_blob_make(1, LARGE);
+    cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+    read_well = v->faults.fs.read;
+    v->faults.fs.read = read_badly;
+    is_unreadable(v, &b.id);
+    pvt_faultfs_fail_on(&v->faults, PVT_FS_OPEN, PV_E_AUTH);
+    is_unreadable(v, &b.id);
+    pvt_faultfs_fail_on(&v->faults, PVT_FS_OPEN, PV_E_IO);
+    is_unreadable(v, &b.id);
+    pvt_faultfs_fail_on(&v->faults, PVT_FS_OPEN, PV_E_LIMIT); /* ours, not the blob's */
+    struct pv_blob_check c = {.depth = PV_CHECK_SUM, .max_bytes = 1};
+    cr_assert_eq(pv_store_check_blobs(v->store, &c), PV_E_LIMIT);
+    cr_assert_eq(c.count, 0);
+    (void)bad(v, &b.id, PV_E_LIMIT);
+    pvt_faultfs_heal(&v->faults);
+    cr_assert(pvt_has_blob(v, &b));
+    pvt_blob_free(&b);
+    pvt_vault_free(v);
+}
+
+/* A good copy that comes in the batch in which the bad one leaves, in either order. */
+Test(check, a_copy_in_the_same_batch)
+{
+    for (int order = 0; order < 2; order++) {
+        for (size_t len = SMALL; len <= LARGE; len += LARGE - SMALL) {
+            struct pvt_vault *v = pvt_vault_new_open();
+            struct pvt_blob b = pvt_blob_make(1, len);
+            uint64_t bytes;
+            cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+            if (len == SMALL)
+                sql(v, "UPDATE small SET bytes=zeroblob(5000)");
+            else
+                flip(v, &b.id, 7);
+            struct pv_commit_op ops[2] = {pvt_blob_op(&b),
+                                          {.type = PV_COMMIT_BAD, .u.bad = {.id = b.id}}};
+            struct pv_commit c[2] = {pvt_commit_of(&ops[order], 1),
+                                     pvt_commit_of(&ops[1 - order], 1)};
+            c[0].next = &c[1];
+            pv_commit_batch(v->store, &c[0]);
+            cr_assert(c[0].err == PV_OK && c[1].err == PV_OK);
+            cr_assert(pvt_has_blob(v, &b));
+            cr_assert_eq(blobs_of(v, &bytes), 1);
+            cr_assert_eq(bytes, len);
+            cr_assert_eq(quarantined(v), 1);
+            cr_assert(recounts(v));
+            pvt_blob_free(&b);
+            pvt_vault_free(v);
+        }
+    }
+}
+
+/* Any one call fails: the blob is here and bad, or not here; its bytes are not lost in between. */
+Test(check, any_call_may_fail)
+{
+    for (size_t len = SMALL; len <= LARGE; len += LARGE - SMALL) {
+        for (int call = 0; call < PVT_FS_CALL_COUNT; call++) {
+            for (uint64_t n = 1; n < 40; n++) {
+                struct pvt_vault *v = pvt_vault_new_open();
+                struct pvt_blob b = pvt_blob_make(1, len);
+                cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+                if (len == SMALL)
+                    sql(v, "UPDATE small SET bytes=zeroblob(5000)");
+                else
+                    flip(v, &b.id, 7);
+                struct pv_commit_op op = {.type = PV_COMMIT_BAD, .u.bad = {.id = b.id}};
+                pvt_faultfs_fail(&v->faults, (enum pvt_fs_call)call, n, PV_E_IO);
+                enum pv_err err = pvt_commit(v, &op, 1);
+                bool fired = v->faults.fired;
+                pvt_faultfs_heal(&v->faults);
+                struct pv_blob_info info;
+                if (err == PV_OK && op.u.bad.gone)
+                    cr_assert_eq(pv_store_blob(v->store, &b.id, &info), PV_E_NOT_FOUND);
+                else if (err == PV_OK)
+                    cr_assert_eq(op.u.bad.result, PV_CHECK_UNREADABLE);
+                cr_assert(pv_store_blob(v->store, &b.id, &info) == PV_OK || quarantined(v) == 1);
+                if (!atomic_load(&v->store->broken)) {
+                    op = (struct pv_commit_op){.type = PV_COMMIT_BAD, .u.bad = {.id = b.id}};
+                    cr_assert_eq(pvt_commit(v, &op, 1), PV_OK);
+                    cr_assert(op.u.bad.gone);
+                    cr_assert(recounts(v));
+                }
+                pvt_blob_free(&b);
+                pvt_vault_free(v);
+                if (!fired)
+                    break;
+            }
+        }
+    }
+}
+
+Test(check, each_allocation_may_fail)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    struct pvt_blob b = pvt_blob_make(1, LARGE);
+    bool same;
+    cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+    flip(v, &b.id, 7);
+    for (uint64_t k = 0;; k++) {
+        struct pv_blob_check c = {.depth = PV_CHECK_EVERY_BYTE, .max_bytes = 1};
+        pv_mem_fail_after(k);
+        enum pv_err err = pv_store_check_blobs(v->store, &c);
+        pv_mem_fail_after(UINT64_MAX);
+        if (err == PV_OK && c.count == 1)
+            break;
+        cr_assert_eq(err, PV_E_NOMEM);
+    }
+    pv_mem_fail_after(0);
+    cr_assert_eq(pv_store_recount(v->store, &same), PV_E_NOMEM);
+    pv_mem_fail_after(0);
+    (void)bad(v, &b.id, PV_E_NOMEM);
+    pv_mem_fail_after(UINT64_MAX);
+    cr_assert(bad(v, &b.id, PV_OK).u.bad.gone);
+    pvt_blob_free(&b);
+    pvt_vault_free(v);
+}
+
+/* ---- records, digest and counts ---- */
+
+Test(check, records_and_their_rows)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    bool applied;
+    for (uint32_t i = 0; i < 20; i++) {
+        struct pvt_record r = pvt_record_make(PV_RECORD_FILE, i, 1000 + i, 0, 1);
+        cr_assert_eq(pvt_put_record(v, &r, i % 3 == 0, &applied), PV_OK);
+    }
+    struct pv_record_check c = {.end = false};
+    cr_assert_eq(pv_store_check_records(v->store, &c), PV_OK);
+    cr_assert(c.end && c.records == 20 && c.count == 0);
+    cr_assert(recounts(v));
+    static const char *const spoils[] = {
+        "UPDATE record SET envelope=substr(envelope,1,200) WHERE seq=3",
+        "UPDATE record SET hash=zeroblob(32) WHERE seq=3",
+        "UPDATE record SET hlc=hlc+1 WHERE seq=3",
+        "UPDATE record SET type=2 WHERE seq=3",
+        "UPDATE record SET flags=1 WHERE seq=3",
+    };
+    sql(v, "CREATE TEMP TABLE saved AS SELECT * FROM record WHERE seq=3");
+    for (size_t i = 0; i < PV_COUNT(spoils); i++) {
+        sql(v, spoils[i]);
+        c = (struct pv_record_check){.end = false};
+        cr_assert_eq(pv_store_check_records(v->store, &c), PV_OK);
+        cr_assert_eq(c.count, 1, "%zu", i);
+        cr_assert_eq(c.records, 20);
+        sql(v, "UPDATE record SET envelope=saved.envelope,hash=saved.hash,hlc=saved.hlc,"
+               "type=saved.type,flags=saved.flags FROM saved WHERE record.seq=3");
+    }
+    cr_assert(recounts(v));
+    sql(v, "DELETE FROM record WHERE seq=3");
+    cr_assert_not(recounts(v));
+    pvt_vault_free(v);
+}
+
+Test(check, counts_that_do_not_fit)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    struct pvt_blob b = pvt_blob_make(1, SMALL);
+    struct pvt_record r = pvt_record_make(PV_RECORD_FILE, 1, 1000, 0, 1);
+    bool applied;
+    cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+    cr_assert_eq(pvt_put_record(v, &r, false, &applied), PV_OK);
+    cr_assert(recounts(v));
+    v->store->totals.blob_bytes++;
+    cr_assert_not(recounts(v));
+    v->store->totals.blob_bytes--;
+    v->store->totals.names++;
+    cr_assert_not(recounts(v));
+    v->store->totals.names--;
+    v->store->digest[4000].sum[15] ^= 1;
+    cr_assert_not(recounts(v));
+    v->store->digest[4000].sum[15] ^= 1;
+    cr_assert(recounts(v));
+    pvt_blob_free(&b);
+    pvt_vault_free(v);
+}
+
+Test(check, more_records_than_a_slice)
+{
+    enum { COUNT = PV_SCAN_ROWS_MAX + 5 };
+    struct pvt_vault *v = pvt_vault_new_open();
+    bool applied;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        struct pvt_record r = pvt_record_make(PV_RECORD_FILE, i, 1000 + i, 0, 1);
+        cr_assert_eq(pvt_put_record(v, &r, false, &applied), PV_OK);
+    }
+    sql(v, "UPDATE record SET hlc=1 WHERE seq%10=0");
+    struct pv_record_check c = {.end = false};
+    size_t slices = 0, found = 0, records = 0;
+    for (; !c.end; slices++) {
+        cr_assert_eq(pv_store_check_records(v->store, &c), PV_OK);
+        cr_assert_leq(c.count, PV_CHECK_FINDINGS_MAX);
+        found += c.count;
+        records += c.records;
+    }
+    cr_assert_eq(records, COUNT);
+    cr_assert_eq(found, COUNT / 10);
+    cr_assert_geq(slices, 2);
+    pvt_vault_free(v);
+}
