@@ -134,11 +134,15 @@ void pv_dial_up(struct link *l)
     pv_dialer_up(&l->dial->dialer, &pv_session_peer(l->session)->handshake.node_id);
 }
 
-/* Silence tells most, as it is answered with the other token; that it was us tells least. */
+/*
+ * Silence tells most, as it is answered with the other token. That one of several addresses is ours
+ * tells nothing: all nodes may share a name, and the others of it are wanted soon.
+ */
 static void refused(struct dial *d, enum pv_refusal refusal, const char *cause)
 {
-    if (d->refusal != PV_REFUSED_NOT && d->refusal != PV_REFUSED_SELF &&
-        refusal != PV_REFUSED_SILENT)
+    bool shared = refusal == PV_REFUSED_SELF && d->found_count > 1;
+    if (shared || refusal == PV_REFUSED_NOT ||
+        (d->refusal != PV_REFUSED_NOT && refusal != PV_REFUSED_SILENT))
         return;
     d->refusal = refusal;
     snprintf(d->cause, sizeof d->cause, "%s", cause);
@@ -150,8 +154,7 @@ void pv_dial_down(struct link *l, const struct pv_session_effect *e, const char 
     l->dial = NULL;
     if (d->dialer.state != PV_DIALER_UP) {
         /* A refusal may also be ours: closed by drop or close before it was up. */
-        if (e->refusal != PV_REFUSED_NOT)
-            refused(d, e->refusal, cause);
+        refused(d, e->refusal, cause);
         if (!d->t->closing && d->found_next < d->found_count)
             connect_next(d, 0);
         else

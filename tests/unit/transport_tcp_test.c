@@ -576,6 +576,23 @@ Test(tcp, silence_at_one_address_is_what_counts)
     finish();
 }
 
+/* One of the addresses of a name that all nodes share is our own: the others are still wanted. */
+Test(tcp, ourselves_among_others_is_no_reason_to_wait)
+{
+    struct sockaddr_storage gone;
+    char text[32];
+    begin();
+    close(raw_listen(&gone, text));
+    cr_assert_eq(pv_tcp_add_peer(a.t, pv_tcp_listening(a.t)), PV_OK);
+    struct dial *d = a.t->dials[0];
+    RUN_UNTIL(d->dialer.state == PV_DIALER_DIALLING);
+    d->found[d->found_count++] = gone;
+    RUN_UNTIL(d->dialer.attempts == 1);
+    cr_assert_str_eq(d->dialer.error, "connection refused");
+    cr_assert_leq(d->dialer.due_ms, pv_env_mono_ms(&a.env) + PV_DIAL_MS_MIN);
+    finish();
+}
+
 /* A client made of plain system calls. */
 static int raw_connect(struct host *h)
 {
