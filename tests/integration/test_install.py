@@ -53,6 +53,12 @@ def start_as_the_unit_does(node, manager):
     assert node.address in ready["STATUS"], ready
 
 
+def test_memory_of_the_unit(scene):
+    node = scene.node("a").start()
+    limit = node.status()["mem_limit_bytes"] + (128 << 20)
+    assert unit("MemoryMax") == [f"{limit >> 20}M"], limit
+
+
 def test_service_handshake(scene):
     for name, address in (("path", scene.path("notify")), ("abstract", f"@pv-test-{os.getpid()}")):
         manager = Manager(scene, address)
