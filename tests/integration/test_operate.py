@@ -121,6 +121,26 @@ def test_restore_from_yesterday(scene):
     has_all_by_itself(c, [a, b], wanted)
 
 
+def test_restore_after_damage(scene):
+    a, b = cluster_by_hand(scene, "ab")
+    wanted = store(scene, a, "before")
+    wait_in_sync([a, b])
+    wait_has_blobs([a, b])
+    b.stop()
+    with open(os.path.join(b.vault, "vault.db"), "r+b") as f:
+        for page in range(1, os.path.getsize(f.name) // 4096):
+            f.seek(page * 4096 + 100)
+            f.write(b"damaged")
+    result = b.run("ls", code=4)
+    assert b"put its keyring and identity into a new folder" in result.err, result
+    os.rename(b.vault, scene.path("damaged"))
+    os.mkdir(b.vault, 0o700)
+    for name in SECRETS:
+        shutil.copy2(os.path.join(scene.path("damaged"), name), b.vault)
+    b.start(peers=[a])
+    has_all_by_itself(b, [a], wanted)
+
+
 def test_moved_vault(scene):
     a, b = cluster_by_hand(scene, "ab")
     wanted = store(scene, b, "before")
