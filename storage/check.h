@@ -65,6 +65,14 @@ PV_MUST enum pv_err pv_store_check_records(struct pv_store *s, struct pv_record_
  */
 PV_MUST enum pv_err pv_store_recount(struct pv_store *s, bool *same);
 
+/*
+ * Blobs that should be here and are not: they were found bad (PV_COMMIT_BAD), or missing, and have
+ * not come back. The last PV_LOST_MAX of them.
+ */
+enum { PV_LOST_MAX = 1024 };
+PV_MUST enum pv_err pv_store_lost(struct pv_store *s, struct pv_id ids[static PV_LOST_MAX],
+                                  size_t *count);
+
 /* How many entries quarantine/ has. */
 PV_MUST enum pv_err pv_store_quarantined(struct pv_store *s, uint64_t *count);
 

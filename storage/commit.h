@@ -78,8 +78,16 @@ struct pv_commit_op {
         } sweep;
         struct {
             struct pv_id id;
-            uint8_t result;  /* out: enum pv_check_result of every byte, looked at once more */
-            bool gone;       /* out: there is no row, now or before; never when UNREADABLE */
+            enum pv_bad_why {
+                PV_BAD_FOUND,    /* its bytes were found bad; when there is no row, nothing */
+                PV_BAD_WANTED,   /* and when there is no row it is lost: there should be one */
+                PV_BAD_NEEDLESS, /* nobody needs it any more: it is no longer called lost */
+            } why;
+            uint8_t result; /* out: enum pv_check_result of every byte, looked at once more */
+            bool here;      /* out: there was a row before */
+            bool gone;      /* out: there is none now; never when UNREADABLE */
+            uint8_t kind;   /* out, if here */
+            uint32_t size;
             enum pv_err err; /* private */
         } bad;
         struct {

@@ -93,36 +93,118 @@ static enum pv_err keep_bytes(struct pv_store *s, const struct pv_id *id,
     return err;
 }
 
+/* ---- the list of lost blobs ---- */
+
+struct lost {
+    struct pv_id ids[PV_LOST_MAX + 1];
+    size_t count;
+};
+
+static enum pv_err load_lost(struct pv_store *s, struct lost *l)
+{
+    size_t len = 0;
+    struct pv_query q = pv_query(s->writer, PV_SQL_META_GET);
+    pv_bind_text(&q, PV_META_LOST);
+    l->count = 0;
+    if (pv_query_row(&q)) {
+        const uint8_t *ids = pv_col_blob(&q, 0, &len);
+        l->count = len / PV_ID_LEN < PV_LOST_MAX ? len / PV_ID_LEN : PV_LOST_MAX;
+        if (ids != NULL && l->count > 0)
+            memcpy(l->ids, ids, l->count * PV_ID_LEN);
+    }
+    return pv_query_end(&q);
+}
+
+/* Without those that came back meanwhile, and without id. */
+static enum pv_err drop_found(struct pv_store *s, struct lost *l, const struct pv_id *id)
+{
+    size_t kept = 0;
+    enum pv_err err = PV_OK;
+    for (size_t i = 0; i < l->count && err == PV_OK; i++) {
+        struct pv_check_row row;
+        err = pv_check_find(s->writer, &l->ids[i], &row);
+        bool found = err == PV_OK;
+        err = err == PV_E_NOT_FOUND ? PV_OK : err;
+        if (!found && !pv_id_equal(&l->ids[i], id))
+            l->ids[kept++] = l->ids[i];
+    }
+    l->count = kept;
+    return err;
+}
+
+/* Adds id, or takes it off, as part of the caller's transaction. */
+static enum pv_err change_lost(struct pv_store *s, const struct pv_id *id, bool add)
+{
+    struct lost *l = pv_malloc(sizeof *l);
+    if (l == NULL)
+        return PV_E_NOMEM;
+    enum pv_err err = load_lost(s, l);
+    if (err == PV_OK)
+        err = drop_found(s, l, id);
+    if (err == PV_OK && add)
+        l->ids[l->count++] = *id;
+    if (err == PV_OK) {
+        size_t first = l->count > PV_LOST_MAX; /* the oldest is not told of any more */
+        struct pv_query q = pv_query(s->writer, PV_SQL_META_PUT);
+        pv_bind_text(&q, PV_META_LOST);
+        pv_bind_blob(&q, l->ids + first, (l->count - first) * PV_ID_LEN);
+        err = pv_query_finish(&q);
+    }
+    pv_free(l);
+    return err;
+}
+
 /* ---- the row ---- */
 
-static enum pv_err change_rows(struct pv_store *s, const struct pv_check_row *row,
-                               const struct pv_check_bytes *bytes, bool only_sum)
+enum change { DELETE_ROW, CORRECT_SUM, CALL_LOST, CALL_NEEDLESS };
+
+static enum pv_err delete_row(struct pv_store *s, const struct pv_check_row *row,
+                              const struct pv_check_bytes *bytes)
 {
-    struct pv_query q = pv_query(s->writer, only_sum ? PV_SQL_BLOB_SUM : PV_SQL_BLOB_DELETE);
-    uint8_t sum[PV_SUM_LEN];
+    struct pv_query q = pv_query(s->writer, PV_SQL_BLOB_DELETE);
     pv_bind_u64(&q, row->info.seq);
-    if (only_sum) {
-        pv_check_sum(sum, bytes->at, bytes->len);
-        pv_bind_blob(&q, sum, sizeof sum);
-    }
     enum pv_err err = pv_query_finish(&q);
     /* Bytes on a page that fails its sum cannot be deleted; without a row they are nobody's. */
-    if (err == PV_OK && !only_sum && bytes->known) {
+    if (err == PV_OK && bytes->known) {
         q = pv_query(s->writer, PV_SQL_SMALL_DELETE);
         pv_bind_u64(&q, row->info.seq);
         err = pv_query_finish(&q);
     }
+    return err == PV_OK ? change_lost(s, &row->info.id, true) : err;
+}
+
+static enum pv_err correct_sum(struct pv_store *s, const struct pv_check_row *row,
+                               const struct pv_check_bytes *bytes)
+{
+    uint8_t sum[PV_SUM_LEN];
+    struct pv_query q = pv_query(s->writer, PV_SQL_BLOB_SUM);
+    pv_check_sum(sum, bytes->at, bytes->len);
+    pv_bind_u64(&q, row->info.seq);
+    pv_bind_blob(&q, sum, sizeof sum);
+    return pv_query_finish(&q);
+}
+
+static enum pv_err change_rows(struct pv_store *s, enum change what, const struct pv_check_row *row,
+                               const struct pv_check_bytes *bytes)
+{
+    enum pv_err err;
+    if (what == DELETE_ROW)
+        err = delete_row(s, row, bytes);
+    else if (what == CORRECT_SUM)
+        err = correct_sum(s, row, bytes);
+    else
+        err = change_lost(s, &row->info.id, what == CALL_LOST);
     return err == PV_OK ? pv_store_put_own(s, s->hlc) : err;
 }
 
-static enum pv_err change(struct pv_store *s, const struct pv_check_row *row,
-                          const struct pv_check_bytes *bytes, bool only_sum)
+static enum pv_err change(struct pv_store *s, enum change what, const struct pv_check_row *row,
+                          const struct pv_check_bytes *bytes)
 {
     struct pv_db *db = s->writer;
     pthread_mutex_lock(&s->placing_mutex);
     enum pv_err err = pv_db_run(db, PV_SQL_BEGIN_WRITE);
     if (err == PV_OK)
-        err = change_rows(s, row, bytes, only_sum);
+        err = change_rows(s, what, row, bytes);
     if (err == PV_OK)
         err = pv_db_run(db, PV_SQL_COMMIT);
     if (err != PV_OK && !sqlite3_get_autocommit(db->handle) &&
@@ -131,8 +213,8 @@ static enum pv_err change(struct pv_store *s, const struct pv_check_row *row,
     if (err == PV_OK) {
         s->counted = true;
         pthread_mutex_lock(&s->state_mutex);
-        s->totals.blobs -= !only_sum;
-        s->totals.blob_bytes -= only_sum ? 0 : row->info.size;
+        s->totals.blobs -= what == DELETE_ROW;
+        s->totals.blob_bytes -= what == DELETE_ROW ? row->info.size : 0;
         pthread_mutex_unlock(&s->state_mutex);
     }
     pthread_mutex_unlock(&s->placing_mutex);
@@ -141,33 +223,54 @@ static enum pv_err change(struct pv_store *s, const struct pv_check_row *row,
 
 /* ---- the operation ---- */
 
+static enum pv_err remove_bad(struct pv_store *s, const struct pv_check_row *row,
+                              enum pv_check_result result, const struct pv_check_bytes *bytes)
+{
+    enum pv_err err = PV_OK;
+    if (row->home != PV_HOME_ROW)
+        err = pv_quarantine(s, &row->info.id);
+    else if (bytes->known)
+        err = keep_bytes(s, &row->info.id, bytes);
+    if (err == PV_OK)
+        err = change(s, DELETE_ROW, row, bytes);
+    PV_LOG(s->config.env->log, PV_LOG_ERROR, PV_SUB_STORE,
+           err == PV_OK ? "a bad blob went to quarantine" : "a bad blob stays", "blob",
+           pv_log_id(row->info.id.b), "cause",
+           err == PV_OK ? pv_check_text(result) : pv_err_text(err));
+    return err;
+}
+
+static enum pv_err not_here(struct pv_store *s, struct pv_commit_op *op)
+{
+    struct pv_check_row row = {.info.id = op->u.bad.id};
+    op->u.bad.gone = true;
+    if (op->u.bad.why == PV_BAD_FOUND)
+        return PV_OK;
+    return change(s, op->u.bad.why == PV_BAD_WANTED ? CALL_LOST : CALL_NEEDLESS, &row, NULL);
+}
+
 static enum pv_err settle(struct pv_store *s, struct pv_commit_op *op, struct pv_check_bytes *bytes)
 {
     struct pv_check_row row;
     enum pv_check_result result;
     enum pv_err err = pv_check_find(s->writer, &op->u.bad.id, &row);
-    if (err == PV_OK)
-        err = pv_check_one(s, s->writer, &row, PV_CHECK_EVERY_BYTE, bytes, &result);
-    if (err != PV_OK) {
-        op->u.bad.gone = err == PV_E_NOT_FOUND;
-        return op->u.bad.gone ? PV_OK : err;
-    }
+    if (err == PV_E_NOT_FOUND)
+        return not_here(s, op);
+    if (err != PV_OK || op->u.bad.why == PV_BAD_NEEDLESS)
+        return err;
+    err = pv_check_one(s, s->writer, &row, PV_CHECK_EVERY_BYTE, bytes, &result);
+    if (err != PV_OK)
+        return err;
+    op->u.bad.here = true;
+    op->u.bad.kind = row.info.kind;
+    op->u.bad.size = row.info.size;
     op->u.bad.result = (uint8_t)result;
     if (result == PV_CHECK_GOOD || result == PV_CHECK_UNREADABLE)
         return PV_OK;
     if (result == PV_CHECK_BAD_SUM)
-        return change(s, &row, bytes, true);
-    if (row.home != PV_HOME_ROW)
-        err = pv_quarantine(s, &row.info.id);
-    else if (bytes->known)
-        err = keep_bytes(s, &row.info.id, bytes);
-    if (err == PV_OK)
-        err = change(s, &row, bytes, false);
+        return change(s, CORRECT_SUM, &row, bytes);
+    err = remove_bad(s, &row, result, bytes);
     op->u.bad.gone = err == PV_OK;
-    PV_LOG(s->config.env->log, PV_LOG_ERROR, PV_SUB_STORE,
-           err == PV_OK ? "a bad blob went to quarantine" : "a bad blob stays", "blob",
-           pv_log_id(row.info.id.b), "cause",
-           err == PV_OK ? pv_check_text(result) : pv_err_text(err));
     return err;
 }
 
@@ -181,7 +284,7 @@ void pv_commit_bad(struct pv_store *s, struct pv_commit *first)
                 continue;
             if (bytes.at == NULL)
                 bytes.at = pv_malloc(PV_BLOB_LEN_MAX);
-            op->u.bad.gone = false;
+            op->u.bad.here = op->u.bad.gone = false;
             op->u.bad.result = PV_CHECK_GOOD;
             op->u.bad.err = bytes.at == NULL          ? PV_E_NOMEM
                             : atomic_load(&s->broken) ? PV_E_IO

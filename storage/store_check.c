@@ -380,7 +380,24 @@ enum pv_err pv_store_recount(struct pv_store *s, bool *same)
     return err;
 }
 
-/* ---- quarantine/ ---- */
+/* ---- what is not good ---- */
+
+enum pv_err pv_store_lost(struct pv_store *s, struct pv_id ids[static PV_LOST_MAX], size_t *count)
+{
+    bool have[PV_LOST_MAX];
+    size_t len = PV_LOST_MAX * PV_ID_LEN, kept = 0;
+    *count = 0;
+    enum pv_err err = pv_store_meta(s, PV_META_LOST, ids, &len);
+    if (err == PV_OK && len >= PV_ID_LEN)
+        err = pv_store_have(s, ids, len / PV_ID_LEN, have);
+    else
+        return err == PV_E_NOT_FOUND ? PV_OK : err;
+    for (size_t i = 0; err == PV_OK && i < len / PV_ID_LEN; i++)
+        if (!have[i])
+            ids[kept++] = ids[i];
+    *count = kept;
+    return err;
+}
 
 static bool count_one(void *arg, const char *name)
 {

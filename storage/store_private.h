@@ -64,6 +64,7 @@ struct pv_store {
 #define PV_META_UUID "/uuid"
 #define PV_META_OPENS "/opens"
 #define PV_META_CLOCK "/clock"
+#define PV_META_LOST "/lost" /* ids of blobs that went bad, and have not come back */
 #define PV_META_KEEP "/keep" /* present: see keeps_unknown */
 
 enum { PV_CLOCK_LEN = 24 }; /* u64 store time, wall time (ms), highest record clock */

@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-TestSuite(check, .timeout = 60);
+TestSuite(check, .timeout = 240);
 
 enum { SMALL = 5000, LARGE = PV_BLOB_FILE_MIN };
 
@@ -82,6 +82,14 @@ static uint64_t quarantined(struct pvt_vault *v)
     return count;
 }
 
+static size_t lost(struct pvt_vault *v)
+{
+    static struct pv_id ids[PV_LOST_MAX];
+    size_t count = 99;
+    cr_assert_eq(pv_store_lost(v->store, ids, &count), PV_OK);
+    return count;
+}
+
 static uint64_t blobs_of(struct pvt_vault *v, uint64_t *bytes)
 {
     struct pv_store_counts counts;
@@ -95,8 +103,10 @@ static void leaves_and_returns(struct pvt_vault *v, const struct pvt_blob *b, si
 {
     uint64_t bytes;
     struct pv_commit_op op = bad(v, &b->id, PV_OK);
-    cr_assert(op.u.bad.gone);
+    cr_assert(op.u.bad.gone && op.u.bad.here);
+    cr_assert(op.u.bad.size == b->len && op.u.bad.kind == PV_BLOB_CHUNK);
     cr_assert_eq(quarantined(v), kept);
+    cr_assert_eq(lost(v), 1);
     cr_assert_eq(blobs_of(v, &bytes), 0);
     cr_assert_eq(bytes, 0);
     cr_assert(recounts(v));
@@ -105,6 +115,7 @@ static void leaves_and_returns(struct pvt_vault *v, const struct pvt_blob *b, si
     cr_assert_eq(pvt_files_in(v, "tmp"), 0);
     cr_assert_eq(pvt_put_blob(v, b), PV_OK);
     cr_assert(pvt_has_blob(v, b));
+    cr_assert_eq(lost(v), 0);
     pvt_reopen(v);
     cr_assert(pvt_has_blob(v, b));
     cr_assert_eq(find(v, PV_CHECK_EVERY_BYTE, &b->id), PV_CHECK_GOOD);
@@ -135,7 +146,8 @@ Test(check, what_is_good_is_good)
     cr_assert(recounts(v));
     struct pv_id nobody = {{1}};
     op = bad(v, &nobody, PV_OK);
-    cr_assert(op.u.bad.gone);
+    cr_assert(op.u.bad.gone && !op.u.bad.here);
+    cr_assert_eq(lost(v), 0);
     for (unsigned i = 0; i < 5; i++)
         pvt_blob_free(&b[i]);
     pvt_vault_free(v);
@@ -392,7 +404,7 @@ Test(check, any_call_may_fail)
 {
     for (size_t len = SMALL; len <= LARGE; len += LARGE - SMALL) {
         for (int call = 0; call < PVT_FS_CALL_COUNT; call++) {
-            for (uint64_t n = 1; n < 40; n++) {
+            for (uint64_t n = 1; n < 20; n++) {
                 struct pvt_vault *v = pvt_vault_new_open();
                 struct pvt_blob b = pvt_blob_make(1, len);
                 cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
@@ -448,6 +460,32 @@ Test(check, each_allocation_may_fail)
     (void)bad(v, &b.id, PV_E_NOMEM);
     pv_mem_fail_after(UINT64_MAX);
     cr_assert(bad(v, &b.id, PV_OK).u.bad.gone);
+    pvt_blob_free(&b);
+    pvt_vault_free(v);
+}
+
+Test(check, the_list_of_lost_blobs)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    struct pvt_blob b = pvt_blob_make(1, SMALL);
+    for (unsigned i = 0; i < PV_LOST_MAX + 3; i++) {
+        struct pv_commit_op op = {.type = PV_COMMIT_BAD, .u.bad.why = PV_BAD_WANTED};
+        op.u.bad.id = i == 500 ? b.id : (struct pv_id){{(uint8_t)i, (uint8_t)(i >> 8), 7}};
+        cr_assert_eq(pvt_commit(v, &op, 1), PV_OK);
+        cr_assert(op.u.bad.gone && !op.u.bad.here);
+        cr_assert_eq(pvt_commit(v, &op, 1), PV_OK); /* twice is once */
+        cr_assert_eq(lost(v), i < PV_LOST_MAX ? i + 1 : PV_LOST_MAX);
+    }
+    pvt_reopen(v);
+    cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+    cr_assert_eq(lost(v), PV_LOST_MAX - 1);
+    for (unsigned i = 3; i < PV_LOST_MAX + 3; i++) {
+        struct pv_commit_op op = {.type = PV_COMMIT_BAD, .u.bad.why = PV_BAD_NEEDLESS};
+        op.u.bad.id = i == 500 ? b.id : (struct pv_id){{(uint8_t)i, (uint8_t)(i >> 8), 7}};
+        cr_assert_eq(pvt_commit(v, &op, 1), PV_OK);
+    }
+    cr_assert_eq(lost(v), 0);
+    cr_assert(pvt_has_blob(v, &b));
     pvt_blob_free(&b);
     pvt_vault_free(v);
 }
