@@ -3,6 +3,7 @@
  * it and let the signal take its course.
  */
 #include "cmd/peervault/sink.h"
+#include "cmd/peervault/cleanup.h"
 #include "cmd/peervault/output.h"
 #include "internal/base/id.h"
 #include "internal/base/mem.h"
@@ -18,14 +19,11 @@
 
 static char temporary[PATH_MAX];               /* written before the handlers are set */
 static volatile sig_atomic_t temporary_exists; /* for the handler */
-static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
 
-static void on_signal(int signum)
+static void clean(void)
 {
     if (temporary_exists)
         (void)unlink(temporary);
-    (void)signal(signum, SIG_DFL);
-    (void)raise(signum);
 }
 
 static enum pv_exit fail(const struct pv_sink *s, const char *what)
@@ -52,9 +50,7 @@ static enum pv_exit open_temporary(struct pv_sink *s, const struct pv_cli *cli)
     if (s->fd < 0)
         return fail(s, "cannot be created");
     temporary_exists = 1;
-    for (size_t i = 0; i < PV_COUNT(signals); i++)
-        if (signal(signals[i], on_signal) == SIG_IGN) /* nohup: stay deaf */
-            (void)signal(signals[i], SIG_IGN);
+    pv_cleanup_on_signal(clean);
     return PV_EXIT_OK;
 }
 
@@ -124,10 +120,21 @@ enum pv_exit pv_sink_write(struct pv_sink *s, const uint8_t *bytes, size_t len)
     return PV_EXIT_OK;
 }
 
+void pv_file_set_mtime(int fd, uint64_t mtime_ms)
+{
+    const struct timespec times[2] = {
+        {.tv_nsec = UTIME_OMIT},
+        {.tv_sec = (time_t)(mtime_ms / 1000), .tv_nsec = (long)(mtime_ms % 1000) * 1000000},
+    };
+    (void)futimens(fd, times); /* a file system without such times: the bytes are what counts */
+}
+
 enum pv_exit pv_sink_commit(struct pv_sink *s)
 {
     enum pv_exit exit = PV_EXIT_OK;
     if (s->target != NULL) {
+        if (s->mtime_ms > 0)
+            pv_file_set_mtime(s->fd, s->mtime_ms);
         /* Before the rename: a crash must not leave an empty file where an older one was. */
         if (fsync(s->fd) != 0 || rename(temporary, s->target) != 0)
             exit = fail(s, "cannot be written");

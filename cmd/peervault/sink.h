@@ -19,6 +19,7 @@ struct pv_sink {
     bool terminal;     /* refuses bytes that a terminal would act on */
     char *target;      /* to rename to; NULL: written into directly */
     const char *shown; /* for messages */
+    uint64_t mtime_ms; /* to be set before commit: of a file that is replaced; 0: leave it */
 };
 
 /* path NULL or "-": standard output. FAILED: a folder, no permission; see errno's text. */
@@ -27,6 +28,9 @@ enum pv_exit pv_sink_open(struct pv_sink *s, const char *path, const struct pv_c
 enum pv_exit pv_sink_write(struct pv_sink *s, const uint8_t *bytes, size_t len);
 enum pv_exit pv_sink_commit(struct pv_sink *s);
 void pv_sink_abort(struct pv_sink *s); /* no-op when not open, or after commit */
+
+/* For what was written: the time that the file had when it was stored. */
+void pv_file_set_mtime(int fd, uint64_t mtime_ms);
 
 /* Whether a terminal shows all of these bytes as text: no controls but tab and line ends. */
 bool pv_is_text(const uint8_t *bytes, size_t len);

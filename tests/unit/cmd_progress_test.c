@@ -75,3 +75,15 @@ Test(progress, is_silent_where_nobody_looks)
     pv_progress_start(&p, &cli, "storing", 100);
     cr_assert(!p.shown);
 }
+
+Test(progress, counts_files_that_are_not_known_beforehand)
+{
+    char out[PV_PROGRESS_TEXT_MAX];
+    struct pv_progress p = {.verb = "storing", .files = 300, .done = 3 << 20};
+    pv_progress_files_text(out, &p, 1500);
+    cr_assert_str_eq(out, "storing  300 files  3.0 MiB  2.0 MiB/s  200 files/s");
+    pv_progress_files_text(out, &p, 0);
+    p = (struct pv_progress){.verb = "fetching", .files = UINT64_MAX, .done = UINT64_MAX};
+    pv_progress_files_text(out, &p, UINT64_MAX);
+    cr_assert(strlen(out) < PV_PROGRESS_TEXT_MAX - 1);
+}

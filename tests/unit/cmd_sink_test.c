@@ -76,6 +76,19 @@ Test(sink, appears_on_commit_only, .init = setup)
     pvt_tmpdir_release(&dir);
 }
 
+Test(sink, gets_the_time_it_was_stored_with, .init = setup)
+{
+    struct pv_sink s;
+    struct stat st;
+    cr_assert_eq(pv_sink_open(&s, target, &cli), PV_EXIT_OK);
+    s.mtime_ms = 981173106789;
+    cr_assert_eq(pv_sink_commit(&s), PV_EXIT_OK);
+    cr_assert_eq(stat(target, &st), 0);
+    cr_assert_eq(st.st_mtim.tv_sec, 981173106);
+    cr_assert_eq(st.st_mtim.tv_nsec, 789000000);
+    pvt_tmpdir_release(&dir);
+}
+
 Test(sink, abort_keeps_the_old_file, .init = setup)
 {
     struct pv_sink s;
