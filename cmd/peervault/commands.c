@@ -40,6 +40,7 @@ static const struct pv_option store_options[] = {
 
 static const struct pv_option get_options[] = {
     {"output", 'o', false, "FILE", "write to FILE; - is stdout"},
+    {"recursive", 'r', false, NULL, "all names that begin so, into the folder -o DIR"},
     {"range", 0, false, "A-B", "bytes A to B, both included; A- to the end"},
     {.name = NULL},
 };
@@ -126,13 +127,17 @@ const struct pv_command pv_commands[] = {
             "To stdout, or with -o to a temporary file that is renamed into place once every\n"
             "byte is verified (a target that is no regular file is written into). Bytes on\n"
             "stdout precede the last check: trust the exit code. A prefix of a key has at\n"
-            "least 8 hex digits.",
+            "least 8 hex digits. What is replaced gets the time of the file that was stored.\n"
+            "With -r, each file whose name begins with NAME (or all) is written to DIR/name.\n"
+            "DIR and folders below it are made; links below it are not followed, and names\n"
+            "that lead out of it are refused, while the others go on.",
         .json = "with -o: {\"key\", \"size\", \"name\", \"mtime_ms\", \"offset\", \"length\", "
-                "\"file\"}",
+                "\"file\"}\n"
+                "with -r for each file that, or {\"name\", \"exit\", \"error\"}",
         .examples = "peervault get report.pdf -o report.pdf\n"
+                    "peervault get -r photos/2025/ -o restored\n"
                     "peervault get 9f86d081 --range 0-1023 | xxd",
         .options = get_options,
-        .words_min = 1,
         .words_max = 1,
         .run = pv_cmd_get,
     },

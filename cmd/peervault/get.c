@@ -5,6 +5,7 @@
  */
 #include "cmd/peervault/client.h"
 #include "cmd/peervault/commands.h"
+#include "cmd/peervault/get_tree.h"
 #include "cmd/peervault/output.h"
 #include "cmd/peervault/progress.h"
 #include "cmd/peervault/sink.h"
@@ -19,7 +20,7 @@ struct download {
     struct pv_progress progress;
     json_t *file; /* the event */
     uint64_t received;
-    bool done;
+    bool ranged, done;
     enum pv_exit exit;
 };
 
@@ -79,6 +80,8 @@ static enum pv_exit transfer(struct download *d, struct pv_client *client, json_
         return pv_out_fail(PV_EXIT_INTERNAL,
                            "%s: the server sent %llu bytes, not what it announced", d->target,
                            (unsigned long long)d->received);
+    if (!d->ranged)
+        d->sink.mtime_ms = (uint64_t)pv_json_int(d->file, "mtime_ms");
     return pv_sink_commit(&d->sink);
 }
 
@@ -116,6 +119,13 @@ enum pv_exit pv_cmd_get(const struct pv_cli *cli, const struct pv_args *args)
     struct download d = {.cli = cli, .target = args->words[0], .sink.fd = -1};
     struct pv_client *client = NULL;
     json_t *request = NULL;
+    if (pv_args_has(args, "recursive"))
+        return pv_get_tree(cli, args);
+    if (args->word_count == 0)
+        return pv_out_fail(PV_EXIT_USAGE,
+                           "get: what? A KEY, a NAME or a PREFIX of a key is needed: "
+                           "see `peervault help get`");
+    d.ranged = pv_args_has(args, "range");
     d.path = pv_args_value(args, "output");
     if (d.path != NULL && strcmp(d.path, "-") == 0)
         d.path = NULL;
