@@ -293,15 +293,36 @@ static void gained(struct pv_node *n, const struct pv_batch *b)
         pv_digest_gained(p);
 }
 
+/* A full disk refuses what adds to it, and with it all that is in the same commit: the rest, above
+ * all deletions, goes alone then. */
+static bool without_additions(struct pv_batch *b)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < b->job.commit.count; i++) {
+        if ((b->op_items[i]->rec.flags & (PV_RECORD_TOMBSTONE | PV_RECORD_CLEAR)) == 0)
+            continue;
+        b->ops[count] = b->ops[i];
+        b->op_items[count++] = b->op_items[i];
+    }
+    bool fewer = count > 0 && count < b->job.commit.count;
+    if (fewer)
+        b->job.commit.count = count;
+    return fewer;
+}
+
 static void commit_done(struct pv_job *job)
 {
     struct pv_batch *b = PV_CONTAINER_OF(job, struct pv_batch, job);
     struct pv_node *n = job->node;
+    if (job->commit.err != PV_OK)
+        PV_LOG_LIMITED(n->config.env->log, PV_LOG_WARN, PV_SUB_SYNC, "cannot keep records", "cause",
+                       pv_err_text(job->commit.err));
+    if (job->commit.err == PV_E_NOSPACE && !n->closing && without_additions(b)) {
+        pv_node_submit(n, job);
+        return;
+    }
     if (job->commit.err == PV_OK)
         gained(n, b);
-    else
-        PV_LOG(n->config.env->log, PV_LOG_WARN, PV_SUB_SYNC, "cannot keep records", "cause",
-               pv_err_text(job->commit.err));
     struct pv_peer *p = pv_node_peer(n, b->link);
     if (!b->members_done) {
         n->sync->members_committing = false;

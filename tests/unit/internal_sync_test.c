@@ -322,6 +322,31 @@ Test(sync, old_tombstones_are_refused)
     pvt_nodes_release(&net);
 }
 
+/* A full disk takes deletions, in whatever company they come. */
+Test(sync, tombstone_among_records_that_have_no_room)
+{
+    struct pvt_record file, deletion;
+    pvt_nodes_init(&net, 2);
+    pvt_node_stop(node(1));
+    node(1)->reserve_bytes = UINT64_C(1) << 62;
+    pvt_node_start(node(1));
+    pvt_connect_all(&net);
+    pvt_advance(&net, 10000);
+    cr_assert(pvt_all_agree(&net));
+    pvt_seal_file(&file, node(0), "no room", pvt_hlc(node(0)));
+    seal_tombstone(&deletion, 0, "deleted", 0);
+    struct pv_wr w = pv_wr_of(message, sizeof message);
+    pv_msg_begin_records(&w);
+    pv_msg_add_record(&w, file.env, file.len);
+    pv_msg_add_record(&w, deletion.env, deletion.len);
+    pvt_inject(&net, 0, 1, message, pv_wr_len(&w));
+    pvt_settle(&net);
+    cr_assert(pvt_connected(&net, 0, 1));
+    cr_assert_not(pvt_has_record(node(1), &file));
+    cr_assert(pvt_has_record(node(1), &deletion));
+    pvt_nodes_release(&net);
+}
+
 /* Their buckets are still being compared when it comes, and nothing comes after it. */
 Test(sync, record_behind_buckets_is_taken)
 {

@@ -418,8 +418,10 @@ static void on_closed(void *arg)
 static void open_store(struct pvt_node *n)
 {
     long pid;
-    struct pv_store_config config = {
-        .vault = &n->vault, .env = &n->env.env, .cache_bytes = 1 << 20};
+    struct pv_store_config config = {.vault = &n->vault,
+                                     .env = &n->env.env,
+                                     .cache_bytes = 1 << 20,
+                                     .reserve_bytes = n->reserve_bytes};
     MUST(pv_vault_open(&n->vault, n->vault_path, unsynced_fs()));
     MUST(pv_vault_lock(&n->vault, &pid));
     MUST(pv_store_open(&n->store, &config));

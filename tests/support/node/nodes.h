@@ -23,6 +23,7 @@ struct pvt_node {
     bool up; /* store open, core running */
     struct pvt_tmpdir dir;
     char *vault_path;
+    uint64_t reserve_bytes; /* of the disk, from the next start on */
     struct pv_vault vault;
     struct pv_store *store;
     struct pv_identity identity;
