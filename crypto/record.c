@@ -20,6 +20,7 @@ enum {
     CONTEXT_LEN = 136, /* the bytes bound to the key and used as associated data */
     SALT_LEN = 32,
     COMMITMENT_LEN = 32,
+    BODY_LEN_OFFSET = CONTEXT_LEN + COMMITMENT_LEN,
 };
 
 static const uint8_t magic[4] = {'P', 'V', 'R', '1'};
@@ -50,6 +51,20 @@ static bool body_len_valid(bool clear, size_t body_len)
     if (body_len > PV_RECORD_BODY_MAX)
         return false;
     return clear || (body_len >= PV_RECORD_BODY_MIN && pv_padme(body_len) == body_len);
+}
+
+size_t pv_record_len(const uint8_t *bytes, size_t len)
+{
+    if (len < PV_RECORD_LEN_MIN || memcmp(bytes, magic, sizeof magic) != 0)
+        return 0;
+    struct pv_rd r = pv_rd_of(bytes, len);
+    (void)pv_rd_view(&r, sizeof magic + 2);
+    bool clear = (pv_rd_u16(&r) & PV_RECORD_CLEAR) != 0;
+    (void)pv_rd_view(&r, BODY_LEN_OFFSET - 8);
+    size_t body_len = pv_rd_u32(&r);
+    if (!body_len_valid(clear, body_len))
+        return 0;
+    return PV_RECORD_HEADER_LEN + body_len + (clear ? 0 : PV_TAG_LEN) + PV_SIG_LEN;
 }
 
 enum pv_err pv_record_parse(struct pv_record *out, const uint8_t *env, size_t len)

@@ -61,6 +61,9 @@ struct pv_record { /* the clear part of an envelope; view is what was parsed */
     size_t body_len;
 };
 
+/* How long an envelope that begins so says it is; 0: no envelope begins so, or too few bytes are
+ * there to tell (PV_RECORD_LEN_MIN suffice). For finding envelopes among other bytes. */
+size_t pv_record_len(const uint8_t *bytes, size_t len);
 /* Structure only, no signature: lengths, magic, suite, flags fit the type, reserved bytes are zero.
  * PV_E_PROTOCOL. */
 PV_MUST enum pv_err pv_record_parse(struct pv_record *out, const uint8_t *env, size_t len);

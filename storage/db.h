@@ -73,7 +73,7 @@
       "SELECT rid,type,pending,envelope FROM record WHERE rid>?1 ORDER BY rid LIMIT ?2")        \
     X(RECORD_SCAN_RARE, "SELECT rid,type,pending,envelope FROM record "                         \
                         "WHERE type=?3 AND type>2 AND rid>?1 ORDER BY rid LIMIT ?2")            \
-    X(RECORD_FILES, "SELECT seq,type,pending,envelope FROM record "                             \
+    X(RECORD_SINCE, "SELECT seq,type,pending,envelope FROM record "                             \
                     "WHERE seq>?1 ORDER BY seq LIMIT ?2")                                       \
     X(RECORD_FILE_AFTER, "SELECT 1 FROM record WHERE seq>?1 AND type=1 LIMIT 1")                \
     X(RECORD_PENDING, "SELECT rid FROM record WHERE pending=1 ORDER BY seq LIMIT ?1")           \

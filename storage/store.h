@@ -131,11 +131,12 @@ typedef bool (*pv_store_record_fn)(void *arg, const uint8_t *env, size_t len, bo
 PV_MUST enum pv_err pv_store_records(struct pv_store *s, uint8_t type, struct pv_id *after,
                                      size_t max, pv_store_record_fn each, void *arg, bool *end);
 /*
- * File records with seq > *seq in the order they were written, live ones and tombstones, at most
- * max; *seq is moved behind the last row looked at (<= PV_SCAN_ROWS_MAX).
+ * Records of one type (0: all) with seq > *seq in the order they were written, live ones and
+ * tombstones, at most max; *seq is moved to the last row looked at (<= PV_SCAN_ROWS_MAX of them).
  */
-PV_MUST enum pv_err pv_store_file_records(struct pv_store *s, uint64_t *seq, size_t max,
-                                          pv_store_record_fn each, void *arg, bool *end);
+PV_MUST enum pv_err pv_store_records_since(struct pv_store *s, uint8_t type, uint64_t *seq,
+                                           size_t max, pv_store_record_fn each, void *arg,
+                                           bool *end);
 /* rids of pending records in the order they were written, at most max. */
 PV_MUST enum pv_err pv_store_pending(struct pv_store *s, struct pv_id *rids, size_t max,
                                      size_t *count);

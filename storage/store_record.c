@@ -106,21 +106,21 @@ enum pv_err pv_store_records(struct pv_store *s, uint8_t type, struct pv_id *aft
     return err;
 }
 
-enum pv_err pv_store_file_records(struct pv_store *s, uint64_t *seq, size_t max,
-                                  pv_store_record_fn each, void *arg, bool *end)
+enum pv_err pv_store_records_since(struct pv_store *s, uint8_t type, uint64_t *seq, size_t max,
+                                   pv_store_record_fn each, void *arg, bool *end)
 {
     PV_ASSERT(max > 0);
     uint64_t at = *seq;
     size_t given = 0, rows = 0;
     bool go_on = true;
     struct pv_db *db = pv_store_take_reader(s);
-    struct pv_query q = pv_query(db, PV_SQL_RECORD_FILES);
+    struct pv_query q = pv_query(db, PV_SQL_RECORD_SINCE);
     pv_bind_u64(&q, at);
     pv_bind_u64(&q, PV_SCAN_ROWS_MAX);
     bool more = pv_query_row(&q);
     while (more && go_on && given < max) {
         at = pv_col_u64(&q, 0);
-        if (pv_col_u64(&q, 1) == PV_RECORD_FILE) {
+        if (type == 0 || pv_col_u64(&q, 1) == type) {
             size_t len;
             const uint8_t *env = pv_col_blob(&q, 3, &len);
             bool pending = pv_col_u64(&q, 2) != 0;

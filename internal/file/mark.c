@@ -133,8 +133,8 @@ static void run_records(struct pv_job *job, const struct pv_job_context *ctx)
     job->err = PV_E_NOMEM;
     if (r.plain == NULL)
         return;
-    job->err =
-        pv_store_file_records(ctx->store, &m->record_seq, PV_MARK_ROOTS, take_record, &r, &m->end);
+    job->err = pv_store_records_since(ctx->store, PV_RECORD_FILE, &m->record_seq, PV_MARK_ROOTS,
+                                      take_record, &r, &m->end);
     if (job->err == PV_OK)
         job->err = r.err;
     for (size_t i = 0; job->err == PV_OK && i < m->root_count; i++)

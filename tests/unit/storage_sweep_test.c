@@ -186,7 +186,9 @@ Test(sweep, not_before_later_file_records_were_looked_at)
     cr_assert(pvt_has_blob(v, &b));
 
     size_t records = 0;
-    cr_assert_eq(pv_store_file_records(v->store, &seq, 10, count_record, &records, &end), PV_OK);
+    cr_assert_eq(
+        pv_store_records_since(v->store, PV_RECORD_FILE, &seq, 10, count_record, &records, &end),
+        PV_OK);
     cr_assert(records == 1 && end);
     struct pv_commit_op op = sweep_op(&b.id, 1, seq);
     cr_assert_eq(pvt_commit(v, &op, 1), PV_OK);

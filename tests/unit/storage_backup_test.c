@@ -1,0 +1,281 @@
+/* records.bak, and finding envelopes in it and in what is left of vault.db. */
+#include "storage/backup.h"
+#include "storage/record_scan.h"
+#include "tests/unit/storage_fixture.h"
+
+TestSuite(backup, .timeout = 60);
+
+static void put(struct pvt_vault *v, uint32_t no, uint64_t hlc)
+{
+    struct pvt_record r = pvt_record_make(PV_RECORD_FILE, no, hlc, 0, 0);
+    bool applied;
+    cr_assert_eq(pvt_put_record(v, &r, no % 2 == 0, &applied), PV_OK);
+    cr_assert(applied);
+}
+
+static enum pv_err try_backup(struct pvt_vault *v)
+{
+    struct pv_backup b;
+    uint8_t meta[PV_BACKUP_META_LEN];
+    bool end = false;
+    enum pv_err err = pv_backup_begin(v->store, &b);
+    if (err != PV_OK)
+        return err;
+    while (err == PV_OK && !end)
+        err = pv_backup_step(v->store, &b, &end);
+    if (err == PV_OK)
+        err = pv_backup_finish(v->store, &b, meta);
+    if (err != PV_OK) {
+        pv_backup_abort(v->store, &b);
+        return err;
+    }
+    pvt_faultfs_heal(&v->faults);
+    struct pv_commit_op op = {.type = PV_COMMIT_META,
+                              .u.meta = {.key = PV_BACKUP_META, .value = meta, .len = sizeof meta}};
+    cr_assert_eq(pvt_commit(v, &op, 1), PV_OK);
+    return PV_OK;
+}
+
+static void backup(struct pvt_vault *v)
+{
+    uint64_t at_ms;
+    cr_assert_eq(try_backup(v), PV_OK);
+    cr_assert_eq(pv_backup_age(v->store, &at_ms), PV_OK);
+    cr_assert_eq(at_ms, v->env.wall_ms);
+    cr_assert_eq(pvt_files_in(v, "tmp"), 0);
+}
+
+struct found {
+    struct pv_record_scan scan;
+    uint64_t highest[64]; /* clock of each subject; 0: not found */
+    uint64_t calls, stop_at;
+};
+
+static bool note(void *arg, const uint8_t *env, size_t len)
+{
+    struct found *f = arg;
+    struct pv_record rec;
+    cr_assert_eq(pv_record_parse(&rec, env, len), PV_OK);
+    for (uint32_t no = 0; no < 64; no++) {
+        struct pv_id rid;
+        pv_rid_clear(&rid, PV_RECORD_FILE, &no, sizeof no);
+        if (pv_id_equal(&rid, &rec.rid) && rec.hlc > f->highest[no])
+            f->highest[no] = rec.hlc;
+    }
+    return ++f->calls != f->stop_at;
+}
+
+static struct found scan(struct pvt_vault *v, const char *name, uint64_t stop_at)
+{
+    struct found f = {.stop_at = stop_at};
+    pv_fd fd;
+    cr_assert_eq(pv_fs_real()->open(NULL, v->vault.dir, name, PV_FS_READ, &fd), PV_OK);
+    cr_assert_eq(pv_record_scan(pv_fs_real(), fd, &f.scan, note, &f), PV_OK);
+    cr_assert_eq(pv_fs_real()->close(NULL, fd), PV_OK);
+    return f;
+}
+
+static uint64_t length(struct pvt_vault *v, const char *name)
+{
+    struct pv_fs_stat st;
+    cr_assert_eq(pv_fs_real()->stat_at(NULL, v->vault.dir, name, &st), PV_OK);
+    return st.size_bytes;
+}
+
+/* ---- the file ---- */
+
+Test(backup, has_all_records)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    uint64_t at_ms;
+    cr_assert_eq(pv_backup_age(v->store, &at_ms), PV_OK);
+    cr_assert_eq(at_ms, 0);
+    backup(v);
+    cr_assert_eq(length(v, "records.bak"), 0);
+    for (uint32_t i = 0; i < 40; i++)
+        put(v, i, 10 + i);
+    backup(v);
+    struct found f = scan(v, "records.bak", 0);
+    cr_assert_eq(f.scan.found, 40);
+    cr_assert_eq(f.scan.skipped_bytes, 0);
+    for (uint32_t i = 0; i < 40; i++)
+        cr_assert_eq(f.highest[i], 10 + i);
+    pvt_vault_free(v);
+}
+
+Test(backup, appends_what_is_new)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    for (uint32_t i = 0; i < 10; i++)
+        put(v, i, 10);
+    backup(v);
+    uint64_t before = length(v, "records.bak");
+    backup(v);
+    cr_assert_eq(length(v, "records.bak"), before, "nothing is new");
+    put(v, 3, 20);
+    put(v, 11, 20);
+    pvt_reopen(v);
+    backup(v);
+    cr_assert_eq(length(v, "records.bak"), before * 12 / 10);
+    struct found f = scan(v, "records.bak", 0);
+    cr_assert(f.highest[3] == 20 && f.highest[11] == 20 && f.highest[4] == 10);
+    pvt_vault_free(v);
+}
+
+Test(backup, is_written_anew_when_most_of_it_is_dead)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    for (uint64_t hlc = 1; hlc <= 1100; hlc += 50) {
+        for (uint64_t i = 0; i < 50; i++)
+            put(v, 1, hlc + i);
+        backup(v); /* of 50 versions one is left each time */
+    }
+    cr_assert_eq(scan(v, "records.bak", 0).scan.found, 22);
+    struct pv_commit_op op = {.type = PV_COMMIT_META,
+                              .u.meta = {.key = PV_BACKUP_META, .value = "x", .len = 1}};
+    cr_assert_eq(pvt_commit(v, &op, 1), PV_OK);
+    cr_assert_eq(try_backup(v), PV_E_CORRUPT, "a meta that cannot be");
+    uint8_t meta[PV_BACKUP_META_LEN] = {0};
+    meta[7] = 1;          /* seq */
+    meta[15] = 200;       /* length */
+    meta[22] = 1003 >> 8; /* envelopes */
+    meta[23] = 1003 & 0xff;
+    op.u.meta.value = meta;
+    op.u.meta.len = sizeof meta;
+    cr_assert_eq(pvt_commit(v, &op, 1), PV_OK);
+    backup(v);
+    cr_assert_eq(scan(v, "records.bak", 0).scan.found, 1);
+    pvt_vault_free(v);
+}
+
+Test(backup, of_a_file_that_is_gone_or_short)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    for (uint32_t i = 0; i < 10; i++)
+        put(v, i, 10);
+    backup(v);
+    cr_assert_eq(pv_fs_real()->unlink(NULL, v->vault.dir, "records.bak"), PV_OK);
+    backup(v);
+    cr_assert_eq(scan(v, "records.bak", 0).scan.found, 10);
+    pv_fd fd;
+    cr_assert_eq(pv_fs_real()->open(NULL, v->vault.dir, "records.bak", PV_FS_WRITE, &fd), PV_OK);
+    cr_assert_eq(pv_fs_real()->truncate(NULL, fd, 500), PV_OK);
+    cr_assert_eq(pv_fs_real()->close(NULL, fd), PV_OK);
+    backup(v);
+    cr_assert_eq(scan(v, "records.bak", 0).scan.found, 10);
+    pvt_vault_free(v);
+}
+
+Test(backup, what_was_cut_short_is_written_again)
+{
+    static const enum pvt_fs_call calls[] = {PVT_FS_OPEN,     PVT_FS_WRITE,  PVT_FS_SYNC,
+                                             PVT_FS_TRUNCATE, PVT_FS_RENAME, PVT_FS_STAT};
+    struct pvt_vault *v = pvt_vault_new_open();
+    unsigned failed = 0;
+    for (uint32_t i = 0; i < 60; i++) {
+        put(v, i, 10);
+        if (i % 10 == 0) /* both ways: a new file, and appending */
+            (void)pv_fs_real()->unlink(NULL, v->vault.dir, "records.bak");
+        pvt_faultfs_fail(&v->faults, calls[i % 6], 1 + i / 6 % 2, PV_E_IO);
+        failed += try_backup(v) != PV_OK;
+        pvt_faultfs_heal(&v->faults);
+        cr_assert_eq(pvt_files_in(v, "tmp"), 0);
+        backup(v);
+        cr_assert_geq(scan(v, "records.bak", 0).scan.found, i + 1);
+    }
+    cr_assert_gt(failed, 20);
+    cr_assert_eq(atomic_load(&pvt_fatal_count), 0, "nothing depends on it");
+    pvt_vault_free(v);
+}
+
+/* ---- the scan ---- */
+
+static void overwrite(struct pvt_vault *v, const char *name, uint64_t at, uint8_t mask)
+{
+    pv_fd fd;
+    uint8_t byte;
+    size_t got;
+    cr_assert_eq(pv_fs_real()->open(NULL, v->vault.dir, name, PV_FS_WRITE, &fd), PV_OK);
+    cr_assert_eq(pv_fs_real()->read(NULL, fd, &byte, 1, at, &got), PV_OK);
+    byte ^= mask;
+    cr_assert_eq(pv_fs_real()->write(NULL, fd, &byte, 1, at), PV_OK);
+    cr_assert_eq(pv_fs_real()->close(NULL, fd), PV_OK);
+}
+
+Test(backup, a_bad_byte_costs_one_record)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    for (uint32_t i = 0; i < 3; i++)
+        put(v, i, 10);
+    backup(v);
+    uint64_t len = length(v, "records.bak");
+    for (uint64_t at = 0; at < len; at++) {
+        overwrite(v, "records.bak", at, 0x21);
+        struct found f = scan(v, "records.bak", 0);
+        cr_assert_eq(f.scan.found, 2);
+        cr_assert_eq(f.scan.skipped_bytes, len / 3);
+        overwrite(v, "records.bak", at, 0x21);
+    }
+    cr_assert_eq(scan(v, "records.bak", 2).scan.found, 2, "stopped by the caller");
+    pvt_vault_free(v);
+}
+
+Test(backup, cut_at_any_byte)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    for (uint32_t i = 0; i < 2; i++)
+        put(v, i, 10);
+    backup(v);
+    uint64_t len = length(v, "records.bak");
+    for (uint64_t at = len; at-- > 0;) {
+        pv_fd fd;
+        cr_assert_eq(pv_fs_real()->open(NULL, v->vault.dir, "records.bak", PV_FS_WRITE, &fd),
+                     PV_OK);
+        cr_assert_eq(pv_fs_real()->truncate(NULL, fd, at), PV_OK);
+        cr_assert_eq(pv_fs_real()->close(NULL, fd), PV_OK);
+        struct found f = scan(v, "records.bak", 0);
+        cr_assert_eq(f.scan.found, at >= len / 2);
+        cr_assert_eq(f.scan.skipped_bytes, at % (len / 2));
+    }
+    pvt_vault_free(v);
+}
+
+Test(backup, over_the_ends_of_the_window)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    struct pvt_record r = pvt_record_make(PV_RECORD_FILE, 5, 77, 0, 0);
+    pv_fd fd;
+    cr_assert_eq(pv_fs_real()->open(NULL, v->vault.dir, "junk", PV_FS_WRITE | PV_FS_CREATE, &fd),
+                 PV_OK);
+    uint64_t ends[] = {(1 << 20) - 100, (1 << 20) - PV_RECORD_LEN_MAX - 2, (2 << 20) - 3,
+                       (3 << 20) - (uint64_t)r.len};
+    for (size_t i = 0; i < PV_COUNT(ends); i++) {
+        cr_assert_eq(pv_fs_real()->write(NULL, fd, "PVR1PVR1PVR", 11, ends[i] - 11), PV_OK);
+        cr_assert_eq(pv_fs_real()->write(NULL, fd, r.env, r.len, ends[i]), PV_OK);
+    }
+    cr_assert_eq(pv_fs_real()->close(NULL, fd), PV_OK);
+    struct found f = scan(v, "junk", 0);
+    cr_assert_eq(f.scan.found, 4);
+    cr_assert_eq(f.scan.skipped_bytes, (3 << 20) - 4 * r.len);
+    pvt_vault_free(v);
+}
+
+Test(backup, what_is_left_of_vault_db)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    for (uint32_t i = 0; i < 60; i++)
+        put(v, i, 10 + i);
+    struct found f = scan(v, "vault.db-wal", 0);
+    for (uint32_t i = 0; i < 60; i++)
+        cr_assert_eq(f.highest[i], 10 + i);
+    cr_assert_eq(pv_commit_checkpoint(v->store), PV_OK);
+    pvt_vault_close(v);
+    cr_assert_eq(pv_vault_open(&v->vault, v->path, &v->faults.fs), PV_OK);
+    for (uint64_t at = 0; at < 4096; at++) /* not even the first page */
+        overwrite(v, "vault.db", at, 0xff);
+    f = scan(v, "vault.db", 0);
+    for (uint32_t i = 0; i < 60; i++)
+        cr_assert_eq(f.highest[i], 10 + i);
+    pv_vault_close(&v->vault);
+    pvt_vault_free(v);
+}
