@@ -18,7 +18,7 @@
 #define PV_FILE_INGEST_PRIVATE_H
 
 #include "internal/base/limits.h"
-#include "internal/file/files_private.h"
+#include "internal/file/file_records.h"
 #include "internal/file/tree_builder.h"
 
 enum {
@@ -84,17 +84,8 @@ struct pv_ingest_digest {
 
 struct pv_ingest_records {
     struct pv_job job;
-    /* in */
     struct pv_sha256 *sha;
-    struct pv_file_body file;
-    pv_hlc file_hlc, name_hlc;
-    uint64_t epoch;
-    bool pending;
-    /* out */
-    struct pv_id rid, hash, name_rid;
-    uint8_t *file_env, *name_env;
-    size_t file_len, name_len;
-    uint64_t prefix_tag;
+    struct pv_file_records written;
     struct pv_commit_op ops[3];
 };
 

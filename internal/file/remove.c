@@ -8,7 +8,7 @@
  * under an older cluster key), so this goes in rounds of TOMBSTONES_MAX until nothing is found that
  * is older than the request. A name whose file is gone already is removed by itself.
  */
-#include "internal/file/files_private.h"
+#include "internal/file/file_records.h"
 #include "internal/file/open_record.h"
 
 #include <string.h>
@@ -39,11 +39,8 @@ struct removal {
 static enum pv_err seal(struct removal *r, uint8_t type, const struct pv_id *rid, size_t body_len,
                         const struct pv_job_context *ctx)
 {
-    uint8_t salt[32];
+    uint8_t *env = NULL;
     size_t len = 0;
-    uint8_t *env = pv_malloc(PV_RECORD_LEN_MAX);
-    if (env == NULL)
-        return PV_E_NOMEM;
     struct pv_record_draft draft = {.type = type,
                                     .flags = PV_RECORD_TOMBSTONE,
                                     .rid = *rid,
@@ -51,18 +48,13 @@ static enum pv_err seal(struct removal *r, uint8_t type, const struct pv_id *rid
                                     .epoch = pv_epoch_of(pv_env_wall_ms(ctx->env)),
                                     .body = r->body,
                                     .body_len = body_len};
-    pv_env_random(ctx->env, salt, sizeof salt);
-    enum pv_err err = pv_record_seal(env, &len, &draft, pv_keyring_active(ctx->keyring),
-                                     ctx->identity->seed, salt);
-    uint8_t *fitting = err == PV_OK ? pv_realloc(env, len) : NULL;
-    if (fitting == NULL) {
-        pv_free(env);
-        return err == PV_OK ? PV_E_NOMEM : err == PV_E_INVALID ? PV_E_INTERNAL : err;
-    }
-    r->envelopes[r->count] = fitting;
+    enum pv_err err = pv_seal_record(&env, &len, &draft, ctx);
+    if (err != PV_OK)
+        return err;
+    r->envelopes[r->count] = env;
     r->is_file[r->count] = type == PV_RECORD_FILE;
     r->ops[r->count] = (struct pv_commit_op){.type = PV_COMMIT_RECORD};
-    r->ops[r->count].u.record.env = fitting;
+    r->ops[r->count].u.record.env = env;
     r->ops[r->count].u.record.len = len;
     r->count++;
     return PV_OK;

@@ -303,7 +303,7 @@ static inline void pvt_check_memory(const struct pvt_client *c)
         return;
     const struct pv_ingest *in = c->rq.op;
     size_t bytes = in->stages[0].cap + in->stages[1].cap + pv_ingest_blob_bytes(in) +
-                   in->records.file_len + in->records.name_len;
+                   in->records.written.file_len + in->records.written.name_len;
     if (!in->is_input_done || in->charged == 0)
         cr_assert_leq(bytes, in->charged);
     else
