@@ -1,14 +1,19 @@
 /*
- * Keys come and go as 32 raw bytes; a libcrypto key object lives for one call. Its cost (about a
- * microsecond) is nothing next to a curve operation.
+ * Keys come and go as 32 raw bytes; a libcrypto key object lives for one call. To make one from a
+ * private key alone libcrypto computes the public key, which costs as much as a signature. A node
+ * signs with one key, four times a stored file, so each thread remembers the last seed's public
+ * key, by the seed's SHA-256: nothing that is remembered is secret.
  *
  * What depends on a peer's bytes is an error; a failure on our own key is libcrypto out of memory,
  * and aborts as in hash.h.
  */
 #include "crypto/ecc.h"
+#include "crypto/hash.h"
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
 #include <string.h>
 
 static EVP_PKEY *private_key(const char *type, const uint8_t *raw)
@@ -28,15 +33,54 @@ static void public_of(uint8_t *pub, const char *type, const uint8_t *raw)
     EVP_PKEY_free(key);
 }
 
+/* The public key of a seed, valid until the next call of this thread. */
+static uint8_t *ed25519_public(const uint8_t *seed)
+{
+    static _Thread_local struct {
+        uint8_t seed_hash[32], pub[PV_PUB_LEN];
+        bool is_set;
+    } last;
+    uint8_t hash[32];
+    pv_sha256(hash, seed, PV_SEED_LEN);
+    if (!last.is_set || memcmp(hash, last.seed_hash, sizeof hash) != 0) {
+        public_of(last.pub, "ED25519", seed);
+        memcpy(last.seed_hash, hash, sizeof hash);
+        last.is_set = true;
+    }
+    return last.pub;
+}
+
 void pv_ed25519_public(uint8_t pub[static PV_PUB_LEN], const uint8_t seed[static PV_SEED_LEN])
 {
-    public_of(pub, "ED25519", seed);
+    memcpy(pub, ed25519_public(seed), PV_PUB_LEN);
+}
+
+/* Both halves are given, so that libcrypto computes neither. */
+static EVP_PKEY *signing_key(const uint8_t *seed)
+{
+    uint8_t secret[PV_SEED_LEN]; /* parameters are not const */
+    memcpy(secret, seed, sizeof secret);
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PRIV_KEY, secret, sizeof secret),
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, ed25519_public(seed),
+                                          PV_PUB_LEN),
+        OSSL_PARAM_construct_end(),
+    };
+    EVP_PKEY *key = NULL;
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "ED25519", NULL);
+    PV_ASSERT(ctx != NULL);
+    const int ok = EVP_PKEY_fromdata_init(ctx) == 1 &&
+                   EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, params) == 1;
+    PV_ASSERT(ok && key != NULL);
+    EVP_PKEY_CTX_free(ctx);
+    OPENSSL_cleanse(secret, sizeof secret);
+    return key;
 }
 
 void pv_ed25519_sign(uint8_t sig[static PV_SIG_LEN], const uint8_t seed[static PV_SEED_LEN],
                      const void *msg, size_t len)
 {
-    EVP_PKEY *key = private_key("ED25519", seed);
+    EVP_PKEY *key = signing_key(seed);
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     PV_ASSERT(ctx != NULL);
     size_t sig_len = PV_SIG_LEN;

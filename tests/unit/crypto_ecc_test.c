@@ -149,6 +149,22 @@ Test(ecc, ed25519_signs_as_the_rfc_does)
     }
 }
 
+/* A thread remembers one public key: never another seed's. */
+Test(ecc, ed25519_seeds_take_turns)
+{
+    uint8_t seeds[2][PV_SEED_LEN] = {{1}, {2}}, pubs[2][PV_PUB_LEN], pub[PV_PUB_LEN];
+    uint8_t sig[PV_SIG_LEN];
+    for (int i = 0; i < 2; i++)
+        pv_ed25519_public(pubs[i], seeds[i]);
+    for (int i = 0; i < 6; i++) {
+        pv_ed25519_sign(sig, seeds[i % 2], "text", 4);
+        cr_assert_eq(pv_ed25519_verify(sig, pubs[i % 2], "text", 4), PV_OK);
+        cr_assert_eq(pv_ed25519_verify(sig, pubs[1 - i % 2], "text", 4), PV_E_AUTH);
+        pv_ed25519_public(pub, seeds[i / 2 % 2]);
+        cr_assert_eq(memcmp(pub, pubs[i / 2 % 2], sizeof pub), 0);
+    }
+}
+
 Test(ecc, ed25519_binds_every_byte)
 {
     uint8_t seed[PV_SEED_LEN] = {42}, pub[PV_PUB_LEN], sig[PV_SIG_LEN], msg[8] = "message";
