@@ -99,6 +99,7 @@ static void finish(struct pv_wanted *w, enum pv_err err)
     struct pv_list waiters; /* done may cancel any of those left, so they must not know w */
     uint8_t *body = w->body;
     uint32_t size = w->got;
+    bool kept = w->kept;
     w->body = NULL;
     move(&waiters, &w->waiters);
     PV_LIST_EACH(&waiters, e)
@@ -118,6 +119,7 @@ static void finish(struct pv_wanted *w, enum pv_err err)
         }
         if (its == PV_OK)
             f->size = size;
+        f->kept = kept;
         f->done(f, its == PV_OK && bytes == NULL ? PV_E_NOMEM : its, bytes);
     }
     pv_free(body);
@@ -132,6 +134,7 @@ static void committed(struct pv_job *base)
     if (err != PV_OK)
         PV_LOG(n->config.env->log, PV_LOG_INFO, PV_SUB_NODE, "a fetched blob was not kept", "blob",
                pv_log_id(w->id.b), "cause", pv_err_text(err));
+    w->kept = err == PV_OK;
     finish(w, PV_OK);
     if (err == PV_OK && !n->closing)
         pv_push_kick(n);

@@ -23,6 +23,7 @@ struct pv_fetch { /* embedded in the requester */
     uint32_t size;
     uint8_t kind;
     bool replace; /* our own copy is bad */
+    bool kept;    /* out, on OK: it is here, durably */
     /*
      * Once, from the loop. OK: bytes (size of them) now belong to the callee (pv_free).
      * NOT_FOUND: every active member answered that it has not got it, or it is longer than that.

@@ -31,7 +31,7 @@ struct pv_wanted { /* one id, for everybody who wants it */
     struct pv_id id;
     uint32_t size; /* it has at most so many bytes: the most that anybody expects */
     uint8_t kind;
-    bool replace;
+    bool replace, kept;
     bool checking;             /* its job runs: nothing else may happen */
     struct pv_list waiters;    /* struct pv_fetch */
     struct pv_list link, todo; /* in pv_fetches.all and .todo */

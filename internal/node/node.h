@@ -9,6 +9,7 @@
  *   publish.h   pending records, and who waits for copies
  *   push.h      blobs out and in: STORE -> WANT / STORED
  *   fetch.h     blobs wanted now: GET -> FOUND -> FETCH
+ *   repair.h    blobs that are bad at rest: out, and another copy in
  *
  * Life: new -> events ... -> close (everything in flight is cancelled) -> free once closed says so.
  */

@@ -64,6 +64,7 @@ enum pv_err pv_push_attach(struct pv_peer *p)
     pv_in_init(pp);
     p->push = pp;
     pv_push_soon(n->push);
+    pv_repair_on_admitted(p);
     return PV_OK;
 }
 

@@ -6,7 +6,7 @@
  *   push_out.c     streams that a peer asked us for: slices, frames
  *   push_in.c      what a peer offers us: have-jobs, the queue of wants, answers
  *   push_body.c    bodies arriving: stream data, verification, commit
- *   push_repair.c  a peer found our copy of a blob bad
+ *   push_repair.c  a copy of ours is bad: repair.h
  *
  * Handlers change state and ask for a turn (pv_push_soon); what one event makes possible for other
  * peers happens in the turn (pv_push_tick), not inside the handler. So no handler sees its lists
@@ -16,6 +16,8 @@
 #define PV_NODE_PUSH_PRIVATE_H
 
 #include "internal/node/node_private.h"
+#include "internal/node/repair.h"
+#include "storage/check.h"
 
 enum {
     PV_WALK_ROWS = 256,         /* offers of one walk job; walks wait for room for so many */
@@ -25,7 +27,6 @@ enum {
     PV_PUSH_SLOW_MS = 300000, /* a body takes so long while others could bring it, or wait */
     PV_PUSH_KEEP_MS = 60000,  /* a cut body waits for an offer that continues it */
     PV_PUSH_ANSWERS = 256,    /* ids gathered for one STORED or FULL */
-    PV_REPAIRS_MAX = 32,
     PV_OUT_SERVED_MAX = 2 * PV_STREAMS_MAX, /* bodies that a peer may find bad */
 };
 
@@ -202,8 +203,9 @@ void pv_body_settle(struct pv_incoming *in);
 void pv_body_make_room(struct pv_push *s, size_t bytes);
 void pv_body_tick(struct pv_push *s);
 
-/* push_repair.c: verifies our copy, fetches another when it is bad. */
+/* push_repair.c. check: a peer, or reading, found our copy bad. */
 void pv_repair_check(struct pv_push *s, const struct pv_id *id);
+void pv_repair_on_admitted(struct pv_peer *p); /* tells it which blobs were lost */
 void pv_repair_release(struct pv_push *s);
 
 #endif

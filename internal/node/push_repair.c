@@ -1,55 +1,76 @@
 /*
- * A peer says that our copy of a blob is bad, or reading found its file missing.
- *
- *   check (job: SHA-256 of what is stored) -> good: nothing
- *                                          -> bad: reserve memory, fetch another copy (replace)
- *
- * The copy is checked before anything is believed. At most PV_REPAIRS_MAX are under way; a
- * complaint beyond that comes again when the blob is offered again.
+ * Repairs, at most PV_REPAIRS_MAX at once. Of those that peers ask for, two of one blob are one,
+ * and one too many comes again when the blob is offered again. Nothing is believed: the commit
+ * looks at the bytes itself.
  */
 #include "internal/node/push_private.h"
 
-enum { READ_LEN = 65536 };
-
-struct repair {
+struct pv_repair {
     struct pv_push *push;
     struct pv_list link;
-    struct pv_id id;
+    struct pv_repair_what what;
+    pv_repair_fn done;
+    void *ctx;
     struct pv_job job;
-    bool bad;
-    uint32_t size;
-    uint8_t kind;
+    struct pv_commit_op op;
     struct pv_budget_wait wait;
     bool reserved;
     struct pv_fetch fetch;
 };
 
-static void repair_end(struct repair *r)
+static void repair_end(struct pv_repair *r, enum pv_repair_end end)
 {
     struct pv_push *s = r->push;
     pv_list_remove(&r->link);
     s->repair_count--;
     pv_budget_cancel(&r->wait);
     if (r->reserved)
-        pv_budget_give(&s->inbound, r->size);
+        pv_budget_give(&s->inbound, r->what.size);
+    if (r->done != NULL)
+        r->done(r->ctx, end);
     pv_free(r);
+}
+
+/* Whoever believes that we have it offers it, if it has it. */
+static void tell_lost(struct pv_node *n, const struct pv_id *id)
+{
+    size_t pos = 0;
+    struct pv_peer *p;
+    while ((p = pv_node_next_peer(n, &pos)) != NULL) {
+        struct pv_wr w = pv_wr_of(n->scratch, PV_FRAME_PLAIN_MAX);
+        pv_msg_put_ids(&w, PV_MSG_LOST, 0, id, 1);
+        pv_peer_send(p, &w);
+    }
+}
+
+static void no_copy(struct pv_repair *r, enum pv_err err)
+{
+    struct pv_node *n = r->push->node;
+    PV_LOG(n->config.env->log, PV_LOG_ERROR, PV_SUB_NODE,
+           "a damaged blob has no other copy in reach", "blob", pv_log_id(r->what.id.b), "cause",
+           pv_err_text(err));
+    if (r->op.u.bad.gone)
+        tell_lost(n, &r->what.id);
+    repair_end(r, r->op.u.bad.gone ? PV_REPAIR_LOST : PV_REPAIR_UNREADABLE);
 }
 
 static void fetched(struct pv_fetch *f, enum pv_err err, uint8_t *bytes)
 {
-    struct repair *r = f->ctx;
+    struct pv_repair *r = f->ctx;
     struct pv_push *s = r->push;
-    struct pv_log *log = s->node->config.env->log;
+    bool kept = err == PV_OK && f->kept;
     pv_free(bytes); /* the fetch has committed them */
-    if (err == PV_OK)
-        PV_LOG(log, PV_LOG_INFO, PV_SUB_NODE, "a damaged blob was fetched again", "blob",
-               pv_log_id(r->id.b));
-    else
-        PV_LOG(log, PV_LOG_ERROR, PV_SUB_NODE, "a damaged blob has no other copy in reach", "blob",
-               pv_log_id(r->id.b), "cause", pv_err_text(err));
-    repair_end(r);
-    if (err != PV_OK)
+    if (err == PV_E_NOMEM || (err == PV_OK && !kept)) {
+        repair_end(r, PV_REPAIR_FAILED);
         return;
+    }
+    if (err != PV_OK) {
+        no_copy(r, err);
+        return;
+    }
+    PV_LOG(s->node->config.env->log, PV_LOG_INFO, PV_SUB_NODE, "a damaged blob was fetched again",
+           "blob", pv_log_id(r->what.id.b));
+    repair_end(r, PV_REPAIR_DONE);
     size_t pos = 0;
     struct pv_peer *p;
     while ((p = pv_node_next_peer(s->node, &pos)) != NULL)
@@ -57,14 +78,14 @@ static void fetched(struct pv_fetch *f, enum pv_err err, uint8_t *bytes)
             pv_walk_restart(p->push); /* it lies behind the cursors */
 }
 
-static void repair_fetch(struct repair *r)
+static void repair_fetch(struct pv_repair *r)
 {
     r->reserved = true;
     r->fetch = (struct pv_fetch){
-        .id = r->id,
-        .size = r->size,
-        .kind = r->kind,
-        .replace = true,
+        .id = r->what.id,
+        .size = r->what.size,
+        .kind = r->what.kind,
+        .replace = !r->op.u.bad.gone,
         .done = fetched,
         .ctx = r,
     };
@@ -75,90 +96,133 @@ static void repair_fetch(struct repair *r)
  */
 static void granted(struct pv_budget_wait *wait)
 {
-    struct repair *r = PV_CONTAINER_OF(wait, struct repair, wait);
+    struct pv_repair *r = PV_CONTAINER_OF(wait, struct pv_repair, wait);
     if (r->push->node->closing)
         r->reserved = true;
     else
         repair_fetch(r);
 }
 
-static void check_done(struct pv_job *base)
+/* The bytes are gone, or cannot be read. */
+static void look_elsewhere(struct pv_repair *r)
 {
-    struct repair *r = PV_CONTAINER_OF(base, struct repair, job);
     struct pv_push *s = r->push;
-    if (!r->bad || s->node->closing) {
-        repair_end(r);
+    size_t pos = 0;
+    if (r->op.u.bad.here) {
+        r->what.size = r->op.u.bad.size;
+        r->what.kind = r->op.u.bad.kind;
+    }
+    if (r->what.size < PV_BLOB_LEN_MIN || r->what.size > PV_BLOB_LEN_MAX)
+        r->what.size = PV_BLOB_LEN_MAX; /* the row was wrong, too */
+    if (pv_node_next_peer(s->node, &pos) == NULL) {
+        no_copy(r, PV_E_UNAVAILABLE);
         return;
     }
-    PV_LOG(s->node->config.env->log, PV_LOG_ERROR, PV_SUB_NODE, "a stored blob is damaged", "blob",
-           pv_log_id(r->id.b));
     r->wait.granted = granted;
-    pv_body_make_room(s, r->size);
-    if (pv_budget_take(&s->inbound, r->size, &r->wait))
+    pv_body_make_room(s, r->what.size);
+    if (pv_budget_take(&s->inbound, r->what.size, &r->wait))
         repair_fetch(r);
 }
 
-/* CORRUPT when the bytes are there and wrong, or should be there and are not. */
-static enum pv_err check_bytes(const struct repair *r, struct pv_store *store, uint8_t *bytes,
-                               struct pv_sha256 *sha)
+static void looked(struct pv_job *base)
 {
-    uint32_t offset = 0, size;
-    size_t got;
-    while (offset < r->size) {
-        enum pv_err err = pv_store_read(store, &r->id, offset, bytes, READ_LEN, &got, &size);
-        if (err != PV_OK)
-            return err;
-        if (got == 0)
-            return PV_E_CORRUPT;
-        pv_sha256_update(sha, bytes, got);
-        offset += (uint32_t)got;
+    struct pv_repair *r = PV_CONTAINER_OF(base, struct pv_repair, job);
+    struct pv_push *s = r->push;
+    bool bad = r->op.u.bad.gone || r->op.u.bad.result == PV_CHECK_UNREADABLE;
+    bool absent = r->op.u.bad.gone && !r->op.u.bad.here && !r->what.wanted;
+    if (base->commit.err != PV_OK || s->node->closing) {
+        repair_end(r, PV_REPAIR_FAILED);
+    } else if (!bad || absent) {
+        repair_end(r, r->op.u.bad.result == PV_CHECK_BAD_SUM ? PV_REPAIR_DONE : PV_REPAIR_GOOD);
+    } else {
+        PV_LOG(s->node->config.env->log, PV_LOG_ERROR, PV_SUB_NODE, "a stored blob is damaged",
+               "blob", pv_log_id(r->what.id.b));
+        look_elsewhere(r);
     }
-    struct pv_id actual;
-    pv_sha256_final(sha, actual.b);
-    return pv_id_equal(&actual, &r->id) ? PV_OK : PV_E_CORRUPT;
 }
 
-static void check_run(struct pv_job *base, const struct pv_job_context *ctx)
+struct pv_repair *pv_repair_start(struct pv_node *n, const struct pv_repair_what *what,
+                                  pv_repair_fn done, void *ctx)
 {
-    struct repair *r = PV_CONTAINER_OF(base, struct repair, job);
-    struct pv_blob_info info;
-    if (pv_store_blob(ctx->store, &r->id, &info) != PV_OK)
-        return; /* not here: nothing to repair */
-    if (info.size < PV_BLOB_LEN_MIN || info.size > PV_BLOB_LEN_MAX)
-        return;
-    r->size = info.size;
-    r->kind = info.kind;
-    uint8_t *bytes = pv_malloc(READ_LEN);
-    struct pv_sha256 *sha = pv_sha256_new();
-    if (bytes != NULL && sha != NULL)
-        r->bad = check_bytes(r, ctx->store, bytes, sha) == PV_E_CORRUPT;
-    pv_sha256_free(sha);
-    pv_free(bytes);
+    struct pv_push *s = n->push;
+    struct pv_repair *r = s->repair_count < PV_REPAIRS_MAX ? pv_calloc(1, sizeof *r) : NULL;
+    if (r == NULL)
+        return NULL;
+    r->push = s;
+    r->what = *what;
+    r->done = done;
+    r->ctx = ctx;
+    pv_list_push_back(&s->repairs, &r->link);
+    s->repair_count++;
+    r->op = (struct pv_commit_op){.type = PV_COMMIT_BAD};
+    r->op.u.bad.id = what->id;
+    r->op.u.bad.why = what->wanted ? PV_BAD_WANTED : PV_BAD_FOUND;
+    r->job = (struct pv_job){.done = looked, .commit = {.ops = &r->op, .count = 1}};
+    pv_node_submit(n, &r->job);
+    return r;
+}
+
+void pv_repair_abandon(struct pv_repair *r)
+{
+    r->done = NULL;
 }
 
 void pv_repair_check(struct pv_push *s, const struct pv_id *id)
 {
+    struct pv_repair_what what = {.id = *id};
     PV_LIST_EACH(&s->repairs, e)
     {
-        if (pv_id_equal(&PV_LIST_ENTRY(e, struct repair, link)->id, id))
+        if (pv_id_equal(&PV_LIST_ENTRY(e, struct pv_repair, link)->what.id, id))
             return;
     }
-    struct repair *r = s->repair_count < PV_REPAIRS_MAX ? pv_calloc(1, sizeof *r) : NULL;
-    if (r == NULL)
-        return;
-    r->push = s;
-    r->id = *id;
-    pv_list_push_back(&s->repairs, &r->link);
-    s->repair_count++;
-    r->job = (struct pv_job){.run = check_run, .done = check_done};
-    pv_node_submit(s->node, &r->job);
+    (void)pv_repair_start(s->node, &what, NULL, NULL);
 }
 
 void pv_repair_release(struct pv_push *s)
 {
     while (!pv_list_empty(&s->repairs)) { /* no job runs any more */
-        struct repair *r = PV_LIST_ENTRY(s->repairs.next, struct repair, link);
+        struct pv_repair *r = PV_LIST_ENTRY(s->repairs.next, struct pv_repair, link);
         pv_fetch_cancel(s->node, &r->fetch);
-        repair_end(r);
+        repair_end(r, PV_REPAIR_FAILED);
     }
+}
+
+/* ---- those who come later ---- */
+
+struct lost_job {
+    struct pv_job job;
+    struct pv_node *node;
+    pv_link link;
+    struct pv_id ids[PV_LOST_MAX];
+    size_t count;
+};
+
+static void lost_run(struct pv_job *base, const struct pv_job_context *ctx)
+{
+    struct lost_job *l = PV_CONTAINER_OF(base, struct lost_job, job);
+    base->err = pv_store_lost(ctx->store, l->ids, &l->count);
+}
+
+static void lost_done(struct pv_job *base)
+{
+    struct lost_job *l = PV_CONTAINER_OF(base, struct lost_job, job);
+    struct pv_node *n = l->node;
+    struct pv_push_peer *pp = pv_push_peer_of(n, l->link);
+    if (base->err == PV_OK && l->count > 0 && pp != NULL) {
+        struct pv_wr w = pv_wr_of(n->scratch, PV_FRAME_PLAIN_MAX);
+        pv_msg_put_ids(&w, PV_MSG_LOST, 0, l->ids, l->count);
+        pv_peer_send(pp->peer, &w);
+    }
+    pv_free(l);
+}
+
+void pv_repair_on_admitted(struct pv_peer *p)
+{
+    struct lost_job *l = pv_calloc(1, sizeof *l);
+    if (l == NULL)
+        return; /* it is told at its next connection */
+    l->node = p->node;
+    l->link = p->link;
+    l->job = (struct pv_job){.run = lost_run, .done = lost_done};
+    pv_node_submit(p->node, &l->job);
 }
