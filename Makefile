@@ -62,7 +62,7 @@ libs_from = $(patsubst %,$(B)/lib%.a,$(1))
 BIN := $(B)/peervault
 
 .PHONY: all help deps demo test unit integration asan tsan lint check-layers check-headers \
-        check-gates check-format check-budgets coverage bench install clean
+        check-gates check-format check-budgets coverage bench install clean fault
 .PHONY: docker-secrets docker-demo docker-test
 all: bin/peervault
 
@@ -126,6 +126,16 @@ $(foreach l,$(UNIT_LAYERS),$(eval $(call unit_bin,$(l))))
 UNIT_PRESENT := $(foreach l,$(UNIT_LAYERS),$(if $(wildcard tests/unit/$(l)_*_test.c),unit-$(l)))
 
 unit: $(UNIT_PRESENT)
+
+# Long doses of what the unit tests try a little of; SEED=n repeats a run.
+$(B)/tests/fault_storage: $(call obj,tests/fault/storage.c $(SUPPORT) $(SUPPORT_storage)) \
+    $(call libs_from,$(below_storage))
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+fault: $(B)/tests/fault_storage
+	$(Q)$< $(SEED)
 
 integration: $(BIN)
 	$(Q)tests/run-integration $(VARIANT) $(BIN)
@@ -236,7 +246,7 @@ clean:
 	rm -rf build bin
 
 help:
-	@echo 'all deps demo test unit unit-<layer> integration asan tsan coverage bench install uninstall deb docs clean'
+	@echo 'all deps demo test unit unit-<layer> integration fault asan tsan coverage bench install uninstall deb docs clean'
 	@echo 'docker-demo docker-test docker-secrets'
 	@echo 'lint = check-layers check-headers check-format check-budgets check-gates'
 	@echo 'VARIANT=release|asan|tsan|coverage; V=1 shows commands; CI=1 makes warnings errors'

@@ -106,8 +106,9 @@ static enum pv_err step(struct place *at, const char *name, size_t len)
     PV_ASSERT(len != 2 || memcmp(name, "..", 2) != 0);
     memcpy(at->name, name, len);
     at->name[len] = '\0';
-    snprintf(at->path + path_len, sizeof at->path - path_len, "%s%s", path_len > 0 ? "/" : "",
-             at->name);
+    if (path_len > 0)
+        at->path[path_len++] = '/';
+    memcpy(at->path + path_len, at->name, len + 1);
     at->dir = at->inode;
     at->inode = sim_names_find(&at->dir->names, at->name);
     return PV_OK;

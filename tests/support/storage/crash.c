@@ -98,7 +98,7 @@ static void explore(struct probe *p, uint64_t seed)
     inner.seen = 0;
     inner.seed = seed;
     p->report->states++;
-    if (p->depth == 1 && p->plan->double_states > 0 && seed > PVT_CRASH_NOTHING)
+    if (p->depth == 1 && p->plan->double_states > 0)
         pvt_simfs_set_hook(w.disk, watch, &inner);
     if (p->plan->ignore_in_recovery)
         pvt_simfs_ignore_syncs(w.disk, p->plan->ignore_syncs);
@@ -124,7 +124,8 @@ static void explore(struct probe *p, uint64_t seed)
 static bool is_chosen(const struct probe *p, const struct pvt_simfs_call *call)
 {
     uint64_t draw = mix(p->plan->seed + p->depth + p->seed, call->number);
-    return p->step >= p->plan->from && (p->plan->one_of <= 1 || draw % p->plan->one_of == 0) &&
+    unsigned one_of = p->depth == 1 ? p->plan->one_of : p->plan->double_one_of;
+    return p->step >= p->plan->from && (one_of <= 1 || draw % one_of == 0) &&
            (call->kind != PVT_FS_MKDIR || draw % 16 == 0);
 }
 

@@ -13,7 +13,8 @@ struct pvt_crash_plan {
     uint64_t seed;
     unsigned states;        /* of the disk, a crash; the first two are the extremes */
     unsigned double_states; /* a crash during recovery; 0: no double crashes */
-    unsigned one_of;        /* crash at one of so many changes, chosen by the seed; 1: at each */
+    unsigned one_of;        /* crash at one of so many changes, drawn; 1: at each */
+    unsigned double_one_of; /* likewise, during recovery */
     unsigned used_one_of;   /* so many states that opened are used and opened again; 1: each */
     size_t from;            /* the step of the script where all this begins */
     /* Syncs of these paths do nothing (simfs.h; NULL: none), until before a step of the script (0:

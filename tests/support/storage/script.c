@@ -359,6 +359,7 @@ struct running {
     const struct item (*items)[ITEMS_MAX];
     struct pv_commit commits[COMMITS_MAX];
     struct pv_commit_op ops[COMMITS_MAX][ITEMS_MAX];
+    unsigned acked;  /* bits */
     enum pv_err err; /* the first that the script does not expect */
 };
 
@@ -374,16 +375,35 @@ static void acknowledged(struct pv_commit *c)
     struct running *r = c->ctx;
     const struct item *items = r->items[c - r->commits];
     if (c->err == PV_OK)
+        r->acked |= 1U << (c - r->commits);
+    if (c->err == PV_OK)
         commit_in_model(r->w, &r->w->model, items);
     if (r->err == PV_OK && c->err != (fails(items) ? PV_E_NOT_FOUND : PV_OK))
         r->err = c->err != PV_OK ? c->err : PV_E_INTERNAL;
+}
+
+/* What may turn out to be true of commits that were not acknowledged: each may have come about. */
+static void tell_outcomes(struct running *r, const struct pvt_model *before, unsigned count)
+{
+    struct pvt_world *w = r->w;
+    for (unsigned set = 0; set < 1U << count; set++) {
+        if ((set & r->acked) != r->acked)
+            continue;
+        struct pvt_model *m = &w->outcomes[w->outcome_count++];
+        *m = *before;
+        for (unsigned c = 0; c < count; c++)
+            if (set >> c & 1)
+                commit_in_model(w, m, r->items[c]);
+    }
 }
 
 static enum pv_err run_commits(struct pvt_world *w, const struct item commits[][ITEMS_MAX])
 {
     struct running r = {.w = w, .items = commits};
     struct pv_commit *first = NULL, **end = &first;
-    for (unsigned c = 0; c < COMMITS_MAX && commits[c][0].act != END; c++) {
+    struct pvt_model before = w->model;
+    unsigned c = 0;
+    for (; c < COMMITS_MAX && commits[c][0].act != END; c++) {
         size_t count = 0;
         for (; count < ITEMS_MAX && commits[c][count].act != END; count++)
             r.ops[c][count] = op_of(&commits[c][count]);
@@ -395,7 +415,9 @@ static enum pv_err run_commits(struct pvt_world *w, const struct item commits[][
     }
     w->under_way = true;
     pv_commit_batch(w->store, first);
-    w->under_way = r.err != PV_OK;
+    w->under_way = false;
+    w->outcome_count = 0;
+    tell_outcomes(&r, &before, c);
     return r.err;
 }
 
@@ -447,8 +469,9 @@ static enum pv_err sweep(struct pvt_world *w)
 
 static enum pv_err reopen(struct pvt_world *w)
 {
+    unsigned fatals = pvt_world_fatals;
     pvt_world_close(w);
-    return pvt_world_open(w);
+    return pvt_world_fatals == fatals ? pvt_world_open(w) : PV_E_IO; /* there is nobody to open */
 }
 
 static enum pv_err create(struct pvt_world *w)
@@ -468,6 +491,15 @@ const char *pvt_script_name(size_t step)
     return script[step].name;
 }
 
+enum pvt_step_state pvt_script_needs(size_t step)
+{
+    enum kind kind = script[step].kind;
+    return kind == CREATE                   ? PVT_STEP_NEW
+           : kind == OPEN                   ? PVT_STEP_CLOSED
+           : kind == BREAK || kind == STRAY ? PVT_STEP_ALIEN
+                                            : PVT_STEP_OPEN;
+}
+
 size_t pvt_script_find(const char *name)
 {
     size_t i = 0;
@@ -481,7 +513,8 @@ enum pv_err pvt_script_run(struct pvt_world *w, size_t step)
 {
     const struct step *s = &script[step];
     pvt_env_advance(&w->env, 1000);
-    w->after = w->model;
+    w->after = w->outcomes[0] = w->model;
+    w->outcome_count = 1;
     switch (s->kind) {
     case COMMITS:
         return run_commits(w, s->commits);

@@ -18,6 +18,7 @@ enum {
     PVT_REGISTERS = 8, /* of records; the last likewise */
     PVT_VERSIONS = 3,  /* of each: live, live, tombstone */
     PVT_HOLDER_NODES = 2,
+    PVT_OUTCOMES_MAX = 8,
     PVT_FINDING_LEN = 300,
 };
 
@@ -48,6 +49,10 @@ struct pvt_world {
     struct pvt_model model; /* of what was acknowledged */
     struct pvt_model after; /* while a step is under way: its model */
     bool under_way;
+    /* After a step: what an opening may show. More than the model only if a commit failed, which
+     * may yet turn out to be durable. */
+    struct pvt_model outcomes[PVT_OUTCOMES_MAX];
+    size_t outcome_count;
     bool aliens_write;             /* what is written now is not the store's */
     char finding[PVT_FINDING_LEN]; /* what is wrong, when a function below says that something is */
 };
@@ -72,10 +77,17 @@ void pvt_world_close(struct pvt_world *w);
 size_t pvt_script_len(void);
 const char *pvt_script_name(size_t step);
 size_t pvt_script_find(const char *name); /* aborts when there is none */
+enum pvt_step_state {
+    PVT_STEP_NEW,    /* no vault yet */
+    PVT_STEP_CLOSED, /* a vault without a store */
+    PVT_STEP_OPEN,
+    PVT_STEP_ALIEN, /* an open store, but it is not the store that acts */
+};
+enum pvt_step_state pvt_script_needs(size_t step);
 /*
  * Runs one step. What is acknowledged becomes part of the model at that moment; `after` is what the
  * model will be when all is. Returns the first error of its commits that the script does not
- * expect; then it stays under way.
+ * expect. Steps may be repeated.
  */
 PV_MUST enum pv_err pvt_script_run(struct pvt_world *w, size_t step);
 void pvt_script_run_until(struct pvt_world *w, size_t end); /* each of them works */
