@@ -120,7 +120,7 @@ struct item {
     unsigned a, b;
 };
 
-enum kind { COMMITS, CREATE, OPEN, REOPEN, CHECKPOINT, BREAK, STRAY, SWEEP };
+enum kind { COMMITS, CREATE, OPEN, REOPEN, CHECKPOINT, BREAK, STRAY, SWEEP, READ };
 enum { COMMITS_MAX = 3, ITEMS_MAX = 8, STRAY_BLOB = 20 };
 
 struct step {
@@ -165,6 +165,7 @@ static const struct step script[] = {
     {"collection", COMMITS, {{{EXPIRE, 0, 0}}, {{COLLECT, 5, 0}}, {{COLLECT, 6, 0}, {PUT, 4, 0}}}},
     {"used again", COMMITS, {{{LEASE, 0, 0}, {FROM, 2, 1}}, {{PUT, 5, 0}, {COLLECT, 3, 0}}}},
     {.name = "reopen", .kind = REOPEN},
+    {.name = "read everything", .kind = READ},
     {"after reopening", COMMITS, {{{PUT, 15, 0}, {PUBLISH, FILE_B, 1}}}},
     {"last", COMMITS, {{{PUT, 16, 0}, {LEASE, 7, 0}}, {{PUT, 18, 0}}}},
 };
@@ -533,6 +534,8 @@ enum pv_err pvt_script_run(struct pvt_world *w, size_t step)
         return stray(w);
     case SWEEP:
         return sweep(w);
+    case READ:
+        return pvt_world_equals(w, &w->model) ? pv_store_probe(w->store) : PV_E_IO;
     }
     return PV_E_INTERNAL;
 }
