@@ -25,19 +25,43 @@ static enum pv_err open_blob(struct pv_blob_load *l)
     return err;
 }
 
+static enum pv_err read_and_open(struct pv_blob_load *l, struct pv_store *store)
+{
+    enum pv_err err = l->blob == NULL ? PV_E_NOMEM : PV_OK;
+    if (err == PV_OK && !l->fetched) {
+        uint32_t size = 0;
+        err = pv_store_read(store, &l->entry.id, 0, l->blob, l->blob_len, &l->blob_len, &size);
+        if (err == PV_OK && size != l->blob_len)
+            err = PV_E_CORRUPT;
+    }
+    return err == PV_OK ? open_blob(l) : err;
+}
+
 static void run(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct pv_blob_load *l = PV_CONTAINER_OF(job, struct pv_blob_load, job);
-    job->err = l->blob == NULL ? PV_E_NOMEM : PV_OK;
-    if (job->err == PV_OK && !l->fetched) {
-        uint32_t size = 0;
-        job->err =
-            pv_store_read(ctx->store, &l->entry.id, 0, l->blob, l->blob_len, &l->blob_len, &size);
-        if (job->err == PV_OK && size != l->blob_len)
-            job->err = PV_E_CORRUPT;
-    }
-    if (job->err == PV_OK)
-        job->err = open_blob(l);
+    job->err = read_and_open(l, ctx->store);
+}
+
+static void make_room(struct pv_blob_load *l, const struct pv_entry *entry)
+{
+    PV_ASSERT(!l->running && l->blob == NULL);
+    l->entry = *entry;
+    l->fetched = l->fetching = l->own_is_bad = l->cancelled = false;
+    /* A tree node's own size is not in its entry. */
+    l->blob_len =
+        entry->kind == PV_BLOB_NODE ? PV_BLOB_LEN_MAX : pv_blob_len((size_t)entry->length);
+    l->blob = pv_malloc(l->blob_len);
+}
+
+enum pv_err pv_blob_load_here(struct pv_blob_load *l, const struct pv_entry *entry,
+                              struct pv_store *store)
+{
+    make_room(l, entry);
+    enum pv_err err = read_and_open(l, store);
+    if (err != PV_OK)
+        pv_blob_load_reset(l);
+    return err;
 }
 
 static void finish(struct pv_blob_load *l, enum pv_err err)
@@ -94,16 +118,10 @@ static void on_done(struct pv_job *job)
 
 void pv_blob_load_start(struct pv_blob_load *l, struct pv_node *node, const struct pv_entry *entry)
 {
-    PV_ASSERT(!l->running && l->blob == NULL);
-    l->entry = *entry;
+    make_room(l, entry);
     l->node = node;
     l->running = true;
-    l->fetched = l->fetching = l->own_is_bad = l->cancelled = false;
     l->job = (struct pv_job){.run = run, .done = on_done};
-    /* A tree node's own size is not in its entry. */
-    l->blob_len =
-        entry->kind == PV_BLOB_NODE ? PV_BLOB_LEN_MAX : pv_blob_len((size_t)entry->length);
-    l->blob = pv_malloc(l->blob_len);
     pv_node_submit(node, &l->job);
 }
 

@@ -37,6 +37,12 @@ void pv_blob_load_reset(struct pv_blob_load *l); /* frees the payload; not while
 /* Gives the buffer around the payload (to be wiped and freed) to the caller; l is as after reset.
  */
 uint8_t *pv_blob_load_take(struct pv_blob_load *l, size_t *len);
+/*
+ * The same inside a job, from our own copy alone: NOT_FOUND, CORRUPT, IO, NOMEM. Then l is as after
+ * reset, and takes no further part: only its payload is of use, to reset, take or a tree walk.
+ */
+PV_MUST enum pv_err pv_blob_load_here(struct pv_blob_load *l, const struct pv_entry *entry,
+                                      struct pv_store *store);
 /* True: nothing was running, memory may go at once; false: released will be called. */
 bool pv_blob_load_cancel(struct pv_blob_load *l);
 

@@ -39,6 +39,7 @@ void pv_query_rm(struct pv_files *f, struct pv_request *rq);
 void pv_query_status(struct pv_files *f, struct pv_request *rq);
 void pv_query_peers(struct pv_files *f, struct pv_request *rq);
 void pv_query_ping(struct pv_files *f, struct pv_request *rq);
+void pv_query_verify(struct pv_files *f, struct pv_request *rq);
 void pv_query_gc(struct pv_files *f, struct pv_request *rq);
 
 /*
