@@ -45,7 +45,7 @@ static void run(const char *what, uint64_t seed)
 {
     bool all = strcmp(what, "all") == 0;
     if (all || strcmp(what, "cuts") == 0)
-        crash("cuts", &(struct pvt_crash_plan){.seed = seed, .states = 5, .used_one_of = 4});
+        crash("cuts", &(struct pvt_crash_plan){.seed = seed, .states = 8, .used_one_of = 4});
     if (all || strcmp(what, "recoveries") == 0)
         crash("recoveries",
               &(struct pvt_crash_plan){

@@ -208,6 +208,9 @@ static void run_case(struct sweep *s)
     const struct pvt_simfs_call *victim = pvt_simfs_victim(w.disk);
     snprintf(s->call, sizeof s->call, "%d %s", (int)victim->kind, victim->path);
     s->report->swallowed += err == PV_OK;
+    if (victim->kind == PVT_FS_SYNC && pvt_script_needs(s->step) != PVT_STEP_NEW &&
+        pvt_world_fatals == fatals)
+        found(s, "at once", "a sync failed and it goes on");
     if (pvt_world_fatals > fatals)
         after_fatal(s, &w);
     else
