@@ -62,7 +62,7 @@ def test_usage(scene):
     node = scene.node("a")
     for args in ([], ["nonsense"], ["store"], ["get"], ["store", "--nonsense", "x"],
                  ["get", "a", "b", "c"], ["store", "x", "y", "--name", "n"], ["daemon", "extra"],
-                 ["store", "-r", "x"], ["get", "x", "--range", "abc"], ["store", "x", "--copies", "0"],
+                 ["store", "-R", "x"], ["get", "x", "--range", "abc"], ["store", "x", "--copies", "0"],
                  ["store", "x", "--copies", "many"], ["ping"], ["ls", "a", "b"]):
         result = node.run(*args, code=2)
         assert result.err.startswith(b"peervault: "), result
