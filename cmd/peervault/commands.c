@@ -50,6 +50,12 @@ static const struct pv_option status_options[] = {
     {.name = NULL},
 };
 
+static const struct pv_option verify_options[] = {
+    {"deep", 0, false, NULL, "read every byte, not only the structure"},
+    {"repair", 0, false, NULL, "fetch what is bad or missing from other nodes"},
+    {.name = NULL},
+};
+
 static const struct pv_option ping_options[] = {
     {"count", 'c', false, "N", "how many times, 1 to 1000, default 3"},
     {.name = NULL},
@@ -225,6 +231,32 @@ const struct pv_command pv_commands[] = {
         .words_min = 1,
         .words_max = 1,
         .run = pv_cmd_ping,
+    },
+    {
+        .name = "verify",
+        .arguments = "",
+        .help = "check what is stored here, and repair it",
+        .details =
+            "The structure: every record, every tree, and that each blob is there with its\n"
+            "length. --deep: and the SHA-256 of every byte. The last line says which of the two\n"
+            "it was. A daemon reads everything by itself, too, see scrub in README.\n"
+            "--repair: what is bad goes to the folder quarantine/ of the vault, and a copy is\n"
+            "fetched from another node. Damage that stays exits 4.",
+        .json = "for each problem {\"event\": \"problem\", \"what\": \"blob\" | \"record\" | "
+                "\"counts\",\n"
+                "\"blob\", \"record\", \"cause\", \"result\": \"repaired\" | \"lost\" | "
+                "\"unreadable\" |\n"
+                "\"failed\"}, for each file with blobs that are bad or missing {\"event\": "
+                "\"file\",\n"
+                "\"key\", \"names\", \"bad_blobs\"}, and at the end {\"depth\": \"structure\" | "
+                "\"every byte\",\n"
+                "\"clean\", \"blobs\", \"bytes\", \"records\", \"files\", \"unreadable_records\",\n"
+                "\"bad_records\", \"bad_blobs\", \"repaired\", \"damaged\", \"affected_files\",\n"
+                "\"consistent\"}",
+        .examples = "peervault verify\n"
+                    "peervault verify --deep --repair",
+        .options = verify_options,
+        .run = pv_cmd_verify,
     },
     {
         .name = "id",

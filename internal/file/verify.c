@@ -261,9 +261,9 @@ static void on_records(struct pv_verify *v, enum pv_err err)
     for (size_t i = 0; i < v->records.count; i++) {
         char rid[PV_ID_HEX_LEN + 1];
         pv_id_hex(rid, &v->records.bad[i]);
-        v->rq->io->event(v->rq,
-                         json_pack("{s:s, s:s, s:s, s:s}", "event", "problem", "what", "record",
-                                   "id", rid, "cause", "it is not what its row in vault.db says"));
+        v->rq->io->event(v->rq, json_pack("{s:s, s:s, s:s, s:s}", "event", "problem", "what",
+                                          "record", "record", rid, "cause",
+                                          "it is not what its row in vault.db says"));
     }
     tell_progress(v, "records");
     pv_verify_go_on(v, v->records.end ? recount : check_records);

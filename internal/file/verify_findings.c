@@ -47,7 +47,7 @@ static void tell(struct pv_verify *v, const struct pv_verify_finding *f, const c
                                      : pv_check_text((enum pv_check_result)f->blob.result);
     pv_id_hex(id, &f->blob.id);
     v->rq->io->event(v->rq, json_pack("{s:s, s:s, s:s, s:s, s:s*}", "event", "problem", "what",
-                                      "blob", "id", id, "cause", cause, "result", result));
+                                      "blob", "blob", id, "cause", cause, "result", result));
 }
 
 static void end_finding(struct pv_verify *v, struct pv_verify_finding *f, bool good,

@@ -96,7 +96,7 @@ static void finds(struct pvt_client *c, const struct pv_id *id, const char *caus
     cr_assert_not_null(p);
     cr_assert_null(event(c, "problem", 1));
     cr_assert_str_eq(pvt_text(p, "what"), "blob");
-    cr_assert_str_eq(pvt_text(p, "id"), hex);
+    cr_assert_str_eq(pvt_text(p, "blob"), hex);
     cr_assert_not_null(strstr(pvt_text(p, "cause"), cause), "%s", pvt_text(p, "cause"));
     cr_assert_eq(json_object_get(p, "result") != NULL, result != NULL);
     if (result != NULL)
