@@ -41,6 +41,7 @@ struct pv_commit_op {
             struct pv_id id;
             uint8_t kind;
             bool replace;    /* the stored bytes are bad: a file moves to quarantine/ first */
+            bool in_place;   /* a file with these bytes lies in its place already: only the row */
             bool has_holder; /* who gave it to us holds it too */
             struct pv_id holder;
             const uint8_t *bytes; /* borrowed until done */

@@ -183,7 +183,7 @@ static enum pv_err put_blob(struct pv_batch *b, struct pv_commit_op *op)
                    : op->u.blob.len < PV_BLOB_FILE_MIN ? PV_HOME_ROW
                                                        : PV_HOME_FILE;
     op->applied = !present || op->u.blob.replace;
-    if (op->applied && home == PV_HOME_FILE) {
+    if (op->applied && home == PV_HOME_FILE && !op->u.blob.in_place) {
         const struct pv_blob_job *job = pv_batch_job(b, &op->u.blob.id);
         PV_ASSERT(job != NULL);
         if (job->err != PV_OK)

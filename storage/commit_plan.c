@@ -111,7 +111,7 @@ static enum pv_err plan_blob(struct pv_batch *b, const struct pv_commit_op *op)
     if (err != PV_OK || (row.home != 0 && !op->u.blob.replace))
         return err;
     bool is_file = row.home != 0 ? row.home == PV_HOME_FILE : len >= PV_BLOB_FILE_MIN;
-    if (is_file && pv_batch_job(b, &op->u.blob.id) != NULL)
+    if (is_file && (op->u.blob.in_place || pv_batch_job(b, &op->u.blob.id) != NULL))
         return PV_OK;
     if (is_file)
         err = add_job(b, op, row.home != 0);
