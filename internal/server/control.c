@@ -1,11 +1,14 @@
 /*
  * Input is cut into frames in one buffer of a frame's maximal size. A JSON frame becomes a request;
- * requests wait in `queue` until the one upload or the one download they need is free, then move to
- * `open`. Data frames go to the request that is uploading.
+ * downloads wait in `downloads` until there is room for them among those in `turns`, all others are
+ * `open` at once. Data frames go to the request that is uploading.
  *
- * Invariants: at most one request uploads, at most one `get` is open; while `paused` > 0, the queue
- * is full or too much output waits, no input is wanted, but frames already in the buffer stay
- * there.
+ * A `get` of a small file is little work and much waiting for threads, so some are begun ahead of
+ * their turn: what they say is held back, and they are told that the client takes no data yet.
+ *
+ * Invariants: at most one request uploads; of the gets only the first in `turns` reaches the
+ * output; while `paused` > 0, the queue is full or too much output waits, no input is wanted, but
+ * frames already in the buffer stay there.
  *
  * Nothing of a reply is left out in silence. What jansson had no memory for makes the whole request
  * `lost`: the rest of it is held back and its final reply is a refusal. Output that finds no memory
@@ -25,6 +28,8 @@ enum {
     /* No request is begun beyond the mark; each of those that are open may still have its final
      * reply to say, and some small events. */
     OUT_MAX = PV_CONTROL_OUT_STOP + (PV_CONTROL_REQUESTS_MAX + 16) * FRAME_MAX,
+    TURNS_MAX = 8,
+    HELD_MAX = 4 * FRAME_MAX, /* an event, what is in a record, the end, the final reply */
 };
 
 struct pv_control {
@@ -33,12 +38,13 @@ struct pv_control {
     const struct pv_env *env;
     struct pv_buf in, out;
     struct pv_list open;            /* started requests */
-    struct pv_list downloads;       /* downloads that wait for the open one */
+    struct pv_list downloads;       /* downloads that are not begun */
     unsigned count;                 /* in both lists */
     struct control_request *upload; /* data frames belong to it */
-    struct control_request *download;
+    struct pv_list turns;           /* downloads that are begun, in the order of their replies */
+    unsigned turn_count;
     bool discarding; /* the upload was answered already: its remaining data is dropped */
-    bool starting;   /* inside start_download: no recursion */
+    bool starting;   /* inside start_downloads: no recursion */
     bool is_broken;  /* output is missing: the next look at the input closes the connection */
     unsigned paused;
 };
@@ -49,6 +55,10 @@ struct control_request {
     bool is_get, paused;
     bool is_blocked; /* writable said no: told when the output is drained */
     bool is_lost;    /* an event could not be put together */
+    struct pv_list turn;
+    bool is_ahead; /* its turn is to come */
+    bool is_done;  /* ahead, and finished: all of its reply is in held */
+    struct pv_buf held;
 };
 
 static struct control_request *of(const struct pv_request *rq)
@@ -58,20 +68,26 @@ static struct control_request *of(const struct pv_request *rq)
 
 /* ---- output ---- */
 
-static void put_frame(struct pv_control *c, enum pv_frame_type type, const void *a, size_t a_len,
-                      const void *b, size_t b_len)
+static void break_off(struct pv_control *c)
 {
+    PV_LOG(c->env->log, PV_LOG_ERROR, PV_SUB_CONTROL, "client dropped", "cause",
+           "no memory for its replies");
+    c->is_broken = true;
+}
+
+static void put_frame(struct control_request *r, enum pv_frame_type type, const void *a,
+                      size_t a_len, const void *b, size_t b_len)
+{
+    struct pv_control *c = r->control;
+    struct pv_buf *out = r->is_ahead ? &r->held : &c->out;
     uint8_t header[PV_FRAME_HEADER_LEN];
     pv_frame_header_encode(header, type, (uint32_t)(a_len + b_len));
     if (c->is_broken)
         return;
-    if (pv_buf_reserve(&c->out, sizeof header + a_len + b_len) != PV_OK ||
-        pv_buf_append(&c->out, header, sizeof header) != PV_OK ||
-        pv_buf_append(&c->out, a, a_len) != PV_OK || pv_buf_append(&c->out, b, b_len) != PV_OK) {
-        PV_LOG(c->env->log, PV_LOG_ERROR, PV_SUB_CONTROL, "client dropped", "cause",
-               "no memory for its replies");
-        c->is_broken = true;
-    }
+    if (pv_buf_reserve(out, sizeof header + a_len + b_len) != PV_OK ||
+        pv_buf_append(out, header, sizeof header) != PV_OK ||
+        pv_buf_append(out, a, a_len) != PV_OK || pv_buf_append(out, b, b_len) != PV_OK)
+        break_off(c);
     c->io.changed(c->io.ctx);
 }
 
@@ -103,7 +119,7 @@ static void io_event(struct pv_request *rq, json_t *message)
     char *text = text_of(rq, message, &len);
     r->is_lost = r->is_lost || text == NULL;
     if (!r->is_lost)
-        put_frame(r->control, PV_FRAME_MESSAGE, text, len, "", 0);
+        put_frame(r, PV_FRAME_MESSAGE, text, len, "", 0);
     pv_free(text);
 }
 
@@ -116,9 +132,9 @@ static void put_final(struct control_request *r, json_t *message)
     char *text = text_of(&r->rq, message, &len);
     int n = snprintf(line, sizeof line, sorry, (long long)r->rq.id);
     if (text != NULL && !r->is_lost)
-        put_frame(r->control, PV_FRAME_MESSAGE, text, len, "", 0);
+        put_frame(r, PV_FRAME_MESSAGE, text, len, "", 0);
     else
-        put_frame(r->control, PV_FRAME_MESSAGE, line, (size_t)n, "", 0);
+        put_frame(r, PV_FRAME_MESSAGE, line, (size_t)n, "", 0);
     pv_free(text);
 }
 
@@ -130,7 +146,7 @@ static void io_data(struct pv_request *rq, const uint8_t *bytes, size_t len, boo
     do {
         size_t n = len > PV_CONTROL_DATA_MAX ? PV_CONTROL_DATA_MAX : len;
         uint8_t flags = end && n == len ? 1 : 0;
-        put_frame(r->control, PV_FRAME_STREAM, &flags, 1, bytes, n);
+        put_frame(r, PV_FRAME_STREAM, &flags, 1, bytes, n);
         bytes += n;
         len -= n;
     } while (len > 0);
@@ -139,7 +155,7 @@ static void io_data(struct pv_request *rq, const uint8_t *bytes, size_t len, boo
 static bool io_writable(const struct pv_request *rq)
 {
     struct control_request *r = of(rq);
-    r->is_blocked = r->control->out.len >= PV_CONTROL_OUT_HIGH;
+    r->is_blocked = r->is_ahead || r->control->out.len >= PV_CONTROL_OUT_HIGH;
     return !r->is_blocked;
 }
 
@@ -166,21 +182,45 @@ static void request_free(struct control_request *r)
         c->upload = NULL;
         c->discarding = true;
     }
-    if (c->download == r)
-        c->download = NULL;
+    if (pv_list_linked(&r->turn))
+        c->turn_count--;
+    pv_list_remove(&r->turn);
+    pv_buf_release(&r->held);
     pv_list_remove(&r->rq.link);
     c->count--;
     json_decref(r->rq.args);
     pv_free(r);
 }
 
-static void start_download(struct pv_control *c)
+/* The first get speaks: what it held back goes out. If that was all, the next one does. Whoever
+ * waits to go on is told when the output, in which something stands, is drained. */
+static void pass_turn(struct pv_control *c)
 {
-    while (!c->starting && c->download == NULL && !pv_list_empty(&c->downloads)) {
+    while (!pv_list_empty(&c->turns)) {
+        struct control_request *r = PV_LIST_ENTRY(c->turns.next, struct control_request, turn);
+        if (!r->is_ahead)
+            return;
+        r->is_ahead = false;
+        if (r->held.len > 0 && !c->is_broken &&
+            pv_buf_append(&c->out, r->held.data, r->held.len) != PV_OK)
+            break_off(c);
+        pv_buf_release(&r->held);
+        if (!r->is_done)
+            return;
+        request_free(r);
+    }
+}
+
+static void start_downloads(struct pv_control *c)
+{
+    while (!c->starting && c->turn_count < TURNS_MAX && !pv_list_empty(&c->downloads)) {
         struct pv_request *rq = PV_LIST_ENTRY(c->downloads.next, struct pv_request, link);
+        struct control_request *r = of(rq);
         pv_list_remove(&rq->link);
         pv_list_push_back(&c->open, &rq->link);
-        c->download = of(rq);
+        r->is_ahead = !pv_list_empty(&c->turns);
+        pv_list_push_back(&c->turns, &r->turn);
+        c->turn_count++;
         c->starting = true; /* it may finish at once */
         pv_files_request(c->files, rq);
         c->starting = false;
@@ -189,10 +229,18 @@ static void start_download(struct pv_control *c)
 
 static void io_finish(struct pv_request *rq, json_t *message)
 {
-    struct pv_control *c = of(rq)->control;
-    put_final(of(rq), message);
-    request_free(of(rq));
-    start_download(c);
+    struct control_request *r = of(rq);
+    struct pv_control *c = r->control;
+    put_final(r, message);
+    if (r->is_ahead) {
+        r->is_done = true;
+        r->is_blocked = false;
+        rq->ops = NULL; /* there is nothing to cancel any more */
+        return;
+    }
+    request_free(r);
+    pass_turn(c);
+    start_downloads(c);
 }
 
 static const struct pv_request_io request_io = {
@@ -221,11 +269,12 @@ static enum pv_err on_json(struct pv_control *c, const uint8_t *bytes, size_t le
     }
     r->control = c;
     r->is_get = strcmp(op, "get") == 0;
+    pv_buf_init(&r->held, HELD_MAX);
     r->rq = (struct pv_request){.io = &request_io, .owner = r, .id = id, .args = args};
     c->count++;
     if (r->is_get) {
         pv_list_push_back(&c->downloads, &r->rq.link);
-        start_download(c);
+        start_downloads(c);
         return PV_OK;
     }
     pv_list_push_back(&c->open, &r->rq.link);
@@ -305,7 +354,7 @@ static struct control_request *next_blocked(struct pv_control *c)
     PV_LIST_EACH(&c->open, e)
     {
         struct control_request *r = of(PV_LIST_ENTRY(e, struct pv_request, link));
-        if (r->is_blocked)
+        if (r->is_blocked && !r->is_ahead)
             return r;
     }
     return NULL;
@@ -339,6 +388,7 @@ enum pv_err pv_control_new(struct pv_control **out, struct pv_files *files,
     pv_buf_init(&c->out, OUT_MAX);
     pv_list_init(&c->open);
     pv_list_init(&c->downloads);
+    pv_list_init(&c->turns);
     *out = c;
     return PV_OK;
 }
