@@ -292,6 +292,7 @@ static void transfer(struct fetch *f)
     if (f->landing != NULL) { /* what is whole stays, whatever happened to the others */
         pv_landing_abort(f->landing);
         pv_landing_settle(f->landing);
+        add_exit(f, pv_landing_sync(f->landing));
     }
     pv_progress_clear(&f->progress);
 }

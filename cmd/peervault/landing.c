@@ -4,9 +4,10 @@
  * slots are static, for the signal handler: a slot is filled before its temporary file exists, and
  * `exists` is what the handler looks at.
  *
- * Settling: the write-back of all files was started as each ended; now all are synced, of which the
- * first waits for the file system's journal and the others find little left to do, and then all are
- * renamed. A crash must not leave an empty file where an older one was.
+ * A crash must not leave an empty file where an older one was: what replaces something is synced
+ * first, one by one. What is new is not: ten thousand syncs take a minute on a busy disk, and until
+ * the command has ended well nobody relies on a file that was not there before. Then one sync of
+ * the file system makes all of them durable.
  */
 #include "cmd/peervault/landing.h"
 #include "cmd/peervault/cleanup.h"
@@ -41,6 +42,7 @@ struct pv_landing {
     const struct pv_cli *cli;
     struct pv_landing_handler handler;
     int root;
+    dev_t dev;    /* of root */
     size_t ended; /* slots in use, but for the one being written behind them */
     bool writing, hopeless;
     uint64_t bytes, gathered; /* of the one being written; of those that ended */
@@ -71,12 +73,13 @@ static void slot_release(struct slot *s)
 enum pv_exit pv_landing_open(struct pv_landing **out, const char *folder, const struct pv_cli *cli,
                              const struct pv_landing_handler *handler)
 {
+    struct stat st;
     bool made = mkdir(folder, 0777) == 0;
     int root = made || errno == EEXIST ? open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     if (root < 0)
         return pv_out_fail(PV_EXIT_FAILED, "%s: cannot be used as a folder: %s", folder,
                            strerror(errno));
-    struct pv_landing *l = pv_calloc(1, sizeof *l);
+    struct pv_landing *l = fstat(root, &st) == 0 ? pv_calloc(1, sizeof *l) : NULL;
     if (l == NULL) {
         (void)close(root);
         return pv_out_no_memory();
@@ -84,6 +87,7 @@ enum pv_exit pv_landing_open(struct pv_landing **out, const char *folder, const 
     l->cli = cli;
     l->handler = *handler;
     l->root = root;
+    l->dev = st.st_dev;
     for (size_t i = 0; i < SLOTS; i++)
         slots[i].fd = slots[i].dir = -1;
     pv_cleanup_on_signal(clean);
@@ -212,11 +216,19 @@ static const char *failure(struct pv_landing *l, bool ok)
     return l->why;
 }
 
+/* It replaces something, or is on a file system that is not synced at the end. */
+static bool needs_sync(const struct pv_landing *l, const struct slot *s)
+{
+    struct stat st;
+    return fstatat(s->dir, s->base, &st, AT_SYMLINK_NOFOLLOW) == 0 || fstat(s->fd, &st) != 0 ||
+           st.st_dev != l->dev;
+}
+
 void pv_landing_settle(struct pv_landing *l)
 {
     PV_ASSERT(!l->writing);
     for (size_t i = 0; i < l->ended; i++)
-        slots[i].sync_error = fsync(slots[i].fd) != 0 ? errno : 0;
+        slots[i].sync_error = needs_sync(l, &slots[i]) && fsync(slots[i].fd) != 0 ? errno : 0;
     for (size_t i = 0; i < l->ended; i++) {
         struct slot *s = &slots[i];
         errno = s->sync_error;
@@ -228,6 +240,18 @@ void pv_landing_settle(struct pv_landing *l)
     }
     l->ended = 0;
     l->gathered = 0;
+}
+
+enum pv_exit pv_landing_sync(struct pv_landing *l)
+{
+    int fd = pv_open_below(l->root, "", 0, O_RDONLY, false);
+    enum pv_exit exit = PV_EXIT_OK;
+    if (fd < 0 || syncfs(fd) != 0)
+        exit = pv_out_fail(PV_EXIT_FAILED, "what was written may not be on the disk: %s",
+                           strerror(errno));
+    if (fd >= 0)
+        (void)close(fd);
+    return exit;
 }
 
 bool pv_landing_is_hopeless(const struct pv_landing *l)

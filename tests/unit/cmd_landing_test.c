@@ -106,6 +106,7 @@ Test(landing, appears_when_settled, .init = setup)
     cr_assert_eq(st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000, 1234567);
     pv_landing_settle(l);
     cr_assert_eq(good + bad, 3);
+    cr_assert_eq(pv_landing_sync(l), PV_EXIT_OK);
     finish();
 }
 
