@@ -53,10 +53,10 @@ void pv_files_request(struct pv_files *f, struct pv_request *rq)
         const char *op;
         void (*start)(struct pv_files *f, struct pv_request *rq);
     } table[] = {
-        {"verify", pv_query_verify}, {"store", pv_ingest_start}, {"get", pv_retrieve_start},
-        {"ls", pv_query_ls},         {"stat", pv_query_stat},    {"rm", pv_query_rm},
-        {"status", pv_query_status}, {"peers", pv_query_peers},  {"ping", pv_query_ping},
-        {"gc", pv_query_gc},
+        {"verify", pv_query_verify}, {"store", pv_ingest_start},    {"get", pv_retrieve_start},
+        {"ls", pv_query_ls},         {"stat", pv_query_stat},       {"rm", pv_query_rm},
+        {"status", pv_query_status}, {"peers", pv_query_peers},     {"ping", pv_query_ping},
+        {"gc", pv_query_gc},         {"restore", pv_query_restore}, {"history", pv_query_history},
     };
     const char *op = json_string_value(json_object_get(rq->args, "op"));
     for (size_t i = 0; op != NULL && i < PV_COUNT(table); i++) {

@@ -41,6 +41,8 @@ void pv_query_peers(struct pv_files *f, struct pv_request *rq);
 void pv_query_ping(struct pv_files *f, struct pv_request *rq);
 void pv_query_verify(struct pv_files *f, struct pv_request *rq);
 void pv_query_gc(struct pv_files *f, struct pv_request *rq);
+void pv_query_restore(struct pv_files *f, struct pv_request *rq);
+void pv_query_history(struct pv_files *f, struct pv_request *rq);
 
 /*
  * Lookup: from a target (key, name or prefix) to the opened file record. Blocking: for use inside

@@ -11,7 +11,13 @@
  */
 PV_MUST enum pv_err pv_open_envelope(uint8_t *plain, struct pv_record *rec, const uint8_t *env,
                                      size_t len, const struct pv_job_context *ctx);
-/* The same for the record that is current under a rid. *rec borrows nothing. */
+/* The same, and tombstones are opened too (rec->flags tells). */
+PV_MUST enum pv_err pv_open_any(uint8_t *plain, struct pv_record *rec, const uint8_t *env,
+                                size_t len, const struct pv_job_context *ctx);
+/* The record that is current under a rid, be it a tombstone. *rec borrows nothing. */
+PV_MUST enum pv_err pv_open_current(uint8_t *plain, struct pv_record *rec, bool *pending,
+                                    const struct pv_id *rid, const struct pv_job_context *ctx);
+/* The same, but a tombstone is NOT_FOUND. */
 PV_MUST enum pv_err pv_open_live(uint8_t *plain, struct pv_record *rec, bool *pending,
                                  const struct pv_id *rid, const struct pv_job_context *ctx);
 
