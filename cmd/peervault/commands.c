@@ -45,6 +45,22 @@ static const struct pv_option get_options[] = {
     {.name = NULL},
 };
 
+static const struct pv_option ls_options[] = {
+    {"history", 0, false, "NAME", "what this name meant before, newest first"},
+    {.name = NULL},
+};
+
+static const struct pv_option restore_options[] = {
+    {"key", 0, false, "KEY", "bind NAME to this, of `ls --history NAME`"},
+    {.name = NULL},
+};
+
+static const struct pv_option gc_options[] = {
+    {"dry-run", 0, false, NULL, "only say what would go"},
+    {"now", 0, false, NULL, "end the time in which files can be restored"},
+    {.name = NULL},
+};
+
 static const struct pv_option status_options[] = {
     {"watch", 'w', false, NULL, "again every two seconds"},
     {.name = NULL},
@@ -151,11 +167,19 @@ const struct pv_command pv_commands[] = {
         .name = "ls",
         .arguments = "[PREFIX]",
         .help = "list names, and files without a name",
-        .details = "Columns: key, size in bytes, date, name. Sorted by name, but not with --json.",
+        .details = "Columns: key, size in bytes, date, name. Sorted by name, but not with --json.\n"
+                   "With --history: key, size, when the name was bound or removed, by which node,\n"
+                   "and what became of it. A node keeps the last 16 versions that it saw, also\n"
+                   "those that lost when two nodes bound a name at once. `restore` goes back.",
         .json = "for each {\"key\", \"size\", \"mtime_ms\", \"name\", \"private\"};\n"
-                "\"name_hex\" if not UTF-8, neither where the file has no name",
+                "\"name_hex\" if not UTF-8, neither where the file has no name; with --history\n"
+                "{\"key\", \"size\", \"written_ms\", \"author\", \"deleted\", \"current\", "
+                "\"file\"}:\n"
+                "file is live, removed or unknown",
         .examples = "peervault ls\n"
-                    "peervault ls photos/",
+                    "peervault ls photos/\n"
+                    "peervault ls --history report.pdf",
+        .options = ls_options,
         .words_max = 1,
         .run = pv_cmd_ls,
     },
@@ -176,12 +200,53 @@ const struct pv_command pv_commands[] = {
         .arguments = "KEY|NAME...",
         .help = "remove files or names, on all nodes",
         .details = "A key: the file and every name of it. A name: the name, and the file if that\n"
-                   "was its last one. The bytes stay on disk: this version does not collect them.",
+                   "was its last one. The bytes stay on disk for a while, 7 days unless gc_grace\n"
+                   "says otherwise: until then `restore` brings a file back.",
         .json = "for each {\"key\", \"files\", \"names\"}: how many were removed",
         .examples = "peervault rm old.tar",
         .words_min = 1,
         .words_max = PV_WORDS_ANY,
         .run = pv_cmd_rm,
+    },
+    {
+        .name = "restore",
+        .arguments = "KEY|NAME...",
+        .help = "bring back what was removed, on all nodes",
+        .details =
+            "A name: the name, and its file. A key: the file, with the name it was first\n"
+            "stored under unless that means another file now. Works until the bytes are\n"
+            "collected (gc_grace after `rm`); exits 5 if some are gone. With --key the name\n"
+            "gets the meaning it had before, removed or not; 8 digits are enough.",
+        .json = "for each {\"key\", \"files\", \"names\", \"name\", \"note\"}: how many came back, "
+                "under\n"
+                "which name (\"name_hex\" if not UTF-8), and why nothing had to",
+        .examples = "peervault restore report.pdf\n"
+                    "peervault restore report.pdf --key 9f86d081",
+        .options = restore_options,
+        .words_min = 1,
+        .words_max = PV_WORDS_ANY,
+        .run = pv_cmd_restore,
+    },
+    {
+        .name = "gc",
+        .arguments = "",
+        .help = "free the space of what no file needs any more",
+        .details =
+            "The daemon does this by itself every six hours. Deleted are blobs that no file\n"
+            "uses, nor one that was removed less than gc_grace ago, and that did not come\n"
+            "or get used in the last three days. With --now removed files can no longer be\n"
+            "restored, and a node without other members does not wait those days. Nothing\n"
+            "is deleted, and the exit code says so, while files cannot be read or are not\n"
+            "whole, or no other member is in sync.",
+        .json = "{\"dry_run\", \"garbage_blobs\", \"garbage_bytes\", \"live_blobs\", "
+                "\"live_bytes\",\n"
+                "\"removed_files\", \"removed_blobs\", \"removed_bytes\", \"leased_blobs\",\n"
+                "\"leased_bytes\", \"blocked\"}: removed ones can be restored; blocked: why\n"
+                "nothing would be deleted",
+        .examples = "peervault gc --dry-run\n"
+                    "peervault gc --now",
+        .options = gc_options,
+        .run = pv_cmd_gc,
     },
     {
         .name = "status",

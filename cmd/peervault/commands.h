@@ -40,6 +40,8 @@ enum pv_exit pv_cmd_get(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_ls(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_stat(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_rm(const struct pv_cli *cli, const struct pv_args *args);
+enum pv_exit pv_cmd_restore(const struct pv_cli *cli, const struct pv_args *args);
+enum pv_exit pv_cmd_gc(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_status(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_peers(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_ping(const struct pv_cli *cli, const struct pv_args *args);

@@ -1,5 +1,6 @@
 /*
- * ls and stat. A list is collected before it is printed, because sorting needs all of it; with
+ * ls, ls --history and stat. A list is collected before it is printed, because sorting needs all of
+ * it; with
  * --json it streams, unsorted, in the memory of one entry.
  */
 #include "cmd/peervault/client.h"
@@ -106,8 +107,9 @@ static void warn_of_unreadable(const struct pv_cli *cli, json_int_t count)
 }
 
 /* One request about a target, sent to whoever serves the vault. */
-static enum pv_exit ask(const struct pv_cli *cli, json_t *rq, struct list *l, const char *subject,
-                        json_t **reply)
+static enum pv_exit ask(const struct pv_cli *cli, json_t *rq,
+                        void (*on_event)(void *ctx, const json_t *event), struct list *l,
+                        const char *subject, json_t **reply)
 {
     struct pv_client *client = NULL;
     enum pv_exit exit = pv_client_open(&client, cli, PV_CLIENT_EMBED);
@@ -115,23 +117,79 @@ static enum pv_exit ask(const struct pv_cli *cli, json_t *rq, struct list *l, co
         json_decref(rq);
         return exit;
     }
-    exit = pv_client_call(client, rq, l != NULL ? on_entry : NULL, l, reply);
+    exit = pv_client_call(client, rq, on_event, l, reply);
     if (exit == PV_EXIT_OK)
         exit = pv_reply_exit(*reply, subject);
     return pv_client_close(client, exit);
 }
 
+/* ---- ls --history ---- */
+
+static const char *version_state(const json_t *v)
+{
+    bool is_current = json_is_true(json_object_get(v, "current"));
+    if (json_is_true(json_object_get(v, "deleted")))
+        return is_current ? "name removed, current" : "name removed";
+    if (is_current)
+        return "current";
+    return strcmp(pv_json_text(v, "file"), "removed") == 0 ? "file removed" : "";
+}
+
+static void on_version(void *ctx, const json_t *event)
+{
+    struct list *l = ctx;
+    char date[PV_TIME_TEXT_MAX], size[PV_TIME_TEXT_MAX] = "-";
+    if (l->exit != PV_EXIT_OK)
+        return;
+    if (l->cli->json) {
+        json_t *o = json_deep_copy(event);
+        strip(o);
+        l->exit = pv_out_json(o);
+        return;
+    }
+    pv_date_text(date, (uint64_t)pv_json_int(event, "written_ms"));
+    if (json_object_get(event, "size") != NULL)
+        (void)snprintf(size, sizeof size, "%lld", (long long)pv_json_int(event, "size"));
+    printf("%s  %12s  %s  %.17s  %s\n", pv_json_text(event, "key"), size, date,
+           pv_json_text(event, "author"), version_state(event));
+}
+
+static enum pv_exit list_history(const struct pv_cli *cli, const char *name)
+{
+    struct list l = {.cli = cli};
+    json_t *reply = NULL;
+    json_t *rq = json_pack("{s:s}", "op", "history");
+    if (rq == NULL || !pv_json_set_bytes(rq, "name", name)) {
+        json_decref(rq);
+        return pv_out_no_memory();
+    }
+    enum pv_exit exit = ask(cli, rq, on_version, &l, name, &reply);
+    if (exit == PV_EXIT_OK)
+        exit = l.exit != PV_EXIT_OK ? l.exit : pv_out_flush();
+    if (exit == PV_EXIT_OK)
+        warn_of_unreadable(cli, pv_json_int(reply, "unreadable"));
+    json_decref(reply);
+    return exit;
+}
+
+/* ---- */
+
 enum pv_exit pv_cmd_ls(const struct pv_cli *cli, const struct pv_args *args)
 {
     struct list l = {.cli = cli};
     json_t *reply = NULL;
+    const char *name = pv_args_value(args, "history");
+    if (name != NULL && args->word_count > 0)
+        return pv_out_fail(PV_EXIT_USAGE, "--history is of one name: give no prefix with it");
+    if (name != NULL)
+        return list_history(cli, name);
     json_t *rq = json_pack("{s:s}", "op", "ls");
     if (rq == NULL || (args->word_count > 0 && !pv_json_set_bytes(rq, "prefix", args->words[0]))) {
         json_decref(rq);
         return pv_out_no_memory();
     }
     pv_buf_init(&l.entries, ENTRIES_MAX * sizeof(struct entry));
-    enum pv_exit exit = ask(cli, rq, &l, NULL, &reply);
+    enum pv_exit exit = ask(cli, rq, on_entry, &l, NULL, &reply);
     if (exit == PV_EXIT_OK)
         exit = l.exit;
     if (exit == PV_EXIT_OK)
@@ -196,7 +254,7 @@ enum pv_exit pv_cmd_stat(const struct pv_cli *cli, const struct pv_args *args)
         json_decref(rq);
         return pv_out_no_memory();
     }
-    enum pv_exit exit = ask(cli, rq, NULL, args->words[0], &reply);
+    enum pv_exit exit = ask(cli, rq, NULL, NULL, args->words[0], &reply);
     if (exit == PV_EXIT_OK && cli->json) {
         strip(reply);
         exit = pv_out_json(reply);
