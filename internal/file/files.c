@@ -4,6 +4,7 @@
  */
 #include "internal/file/files_private.h"
 
+#include "internal/file/backup.h"
 #include "internal/file/collect.h"
 #include "internal/file/ingest_private.h"
 
@@ -40,11 +41,13 @@ void pv_files_free(struct pv_files *f)
 void pv_files_work(struct pv_files *f)
 {
     pv_collect_schedule(f);
+    pv_backup_schedule(f);
 }
 
 void pv_files_rest(struct pv_files *f)
 {
     pv_collect_stop(f);
+    pv_backup_stop(f);
 }
 
 void pv_files_request(struct pv_files *f, struct pv_request *rq)

@@ -1,0 +1,121 @@
+/*
+ * age -> begin -> step... -> finish -> commit of how far it goes; each but the last a job.
+ *
+ * One structure, which frees itself. It holds no pointer to the files that a late job could follow:
+ * `files` is cleared when they stop it.
+ */
+#include "internal/file/backup.h"
+
+#include "storage/backup.h"
+
+struct backup {
+    struct pv_files *files; /* NULL: stopped */
+    struct pv_node *node;
+    struct pv_job job;
+    struct pv_backup b;
+    bool begun, end;
+    uint64_t now_ms;
+    uint8_t meta[PV_BACKUP_META_LEN];
+    struct pv_commit_op op;
+};
+
+static void run(struct pv_job *job, const struct pv_job_context *ctx)
+{
+    struct backup *x = PV_CONTAINER_OF(job, struct backup, job);
+    uint64_t at_ms = 0;
+    job->err = PV_OK;
+    if (!x->begun) {
+        job->err = pv_backup_age(ctx->store, &at_ms);
+        /* Of a clock that was ahead: once more, now. */
+        x->end = job->err == PV_OK && at_ms <= x->now_ms && x->now_ms - at_ms < PV_BACKUP_AGE_MS;
+        if (job->err == PV_OK && !x->end)
+            job->err = pv_backup_begin(ctx->store, &x->b);
+        x->begun = job->err == PV_OK && !x->end;
+        return;
+    }
+    job->err = pv_backup_step(ctx->store, &x->b, &x->end);
+    if (job->err == PV_OK && x->end)
+        job->err = pv_backup_finish(ctx->store, &x->b, x->meta);
+    if (job->err != PV_OK)
+        pv_backup_abort(ctx->store, &x->b);
+}
+
+static void run_abort(struct pv_job *job, const struct pv_job_context *ctx)
+{
+    struct backup *x = PV_CONTAINER_OF(job, struct backup, job);
+    pv_backup_abort(ctx->store, &x->b);
+}
+
+static void finish(struct backup *x, enum pv_err err)
+{
+    if (err != PV_OK)
+        PV_LOG(pv_node_config(x->node)->env->log, PV_LOG_WARN, PV_SUB_FILE,
+               "records.bak is not up to date", "cause", pv_err_text(err));
+    if (x->files != NULL)
+        x->files->backup = NULL;
+    pv_free(x);
+}
+
+static void on_aborted(struct pv_job *job)
+{
+    finish(PV_CONTAINER_OF(job, struct backup, job), PV_OK);
+}
+
+static void on_committed(struct pv_job *job)
+{
+    finish(PV_CONTAINER_OF(job, struct backup, job), job->commit.err);
+}
+
+static void on_run(struct pv_job *job)
+{
+    struct backup *x = PV_CONTAINER_OF(job, struct backup, job);
+    if (job->err != PV_OK || !x->begun) {
+        finish(x, job->err);
+        return;
+    }
+    if (x->end) {
+        x->op = (struct pv_commit_op){.type = PV_COMMIT_META};
+        x->op.u.meta.key = PV_BACKUP_META;
+        x->op.u.meta.value = x->meta;
+        x->op.u.meta.len = sizeof x->meta;
+        x->job = (struct pv_job){.done = on_committed, .commit = {.ops = &x->op, .count = 1}};
+    } else if (x->files == NULL || pv_node_closing(x->node)) {
+        x->job = (struct pv_job){.run = run_abort, .done = on_aborted};
+    }
+    pv_node_submit(x->node, &x->job);
+}
+
+static void start(struct pv_files *f)
+{
+    struct backup *x = pv_calloc(1, sizeof *x);
+    if (x == NULL)
+        return; /* in an hour, then */
+    x->files = f;
+    x->node = f->config.node;
+    x->now_ms = pv_env_wall_ms(f->config.env);
+    x->job = (struct pv_job){.run = run, .done = on_run};
+    f->backup = x;
+    pv_node_submit(x->node, &x->job);
+}
+
+static void on_due(struct pv_timer *timer)
+{
+    struct pv_files *f = PV_CONTAINER_OF(timer, struct pv_files, backup_timer);
+    if (f->backup == NULL)
+        start(f);
+    pv_files_arm(f, timer, pv_env_mono_ms(f->config.env) + PV_BACKUP_LOOK_MS);
+}
+
+void pv_backup_schedule(struct pv_files *f)
+{
+    f->backup_timer.fire = on_due;
+    pv_files_arm(f, &f->backup_timer, pv_env_mono_ms(f->config.env));
+}
+
+void pv_backup_stop(struct pv_files *f)
+{
+    pv_files_disarm(&f->backup_timer);
+    if (f->backup != NULL)
+        f->backup->files = NULL;
+    f->backup = NULL;
+}
