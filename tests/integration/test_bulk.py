@@ -168,7 +168,7 @@ def run_measured(node, *args):
     """Exit code 0; the output and the peak memory in KiB."""
     with open(node.scene.path("measured"), "w+b") as out:
         p = subprocess.Popen([node.scene.program, "--vault", node.vault, *args], env=node.env,
-                             stdin=subprocess.DEVNULL, stdout=out)
+                             stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(p.pid, 0)
         p.returncode = os.waitstatus_to_exitcode(status)
         assert p.returncode == 0, args
@@ -196,7 +196,6 @@ def many_round_trip(scene, node):
     assert diff.returncode == 0, diff.stdout[:1000]
     if node.process is not None:
         peaks.append(node.rss_peak_kib())
-    print(f"     peak KiB: {peaks}")
     assert scene.sanitized or max(peaks) < 128 * 1024, peaks
 
 
