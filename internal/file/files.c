@@ -7,6 +7,7 @@
 #include "internal/file/backup.h"
 #include "internal/file/collect.h"
 #include "internal/file/ingest_private.h"
+#include "internal/file/scrub.h"
 
 #include <string.h>
 
@@ -41,12 +42,14 @@ void pv_files_free(struct pv_files *f)
 void pv_files_work(struct pv_files *f)
 {
     pv_collect_schedule(f);
+    pv_scrub_schedule(f);
     pv_backup_schedule(f);
 }
 
 void pv_files_rest(struct pv_files *f)
 {
     pv_collect_stop(f);
+    pv_scrub_stop(f);
     pv_backup_stop(f);
 }
 

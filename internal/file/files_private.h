@@ -13,6 +13,7 @@ struct pv_timer {
 };
 
 struct pv_collect;
+struct pv_scrub;
 struct backup;
 struct pv_files {
     struct pv_files_config config;
@@ -23,7 +24,8 @@ struct pv_files {
     unsigned uploads;       /* ingest.c: that may still use blobs without a record */
     struct pv_collect *collect; /* collect.c: the one under way, or NULL */
     struct pv_timer collect_timer;
-    struct backup *backup; /* backup.c: the one under way, or NULL */
+    struct pv_scrub *scrub; /* scrub.c */
+    struct backup *backup;  /* backup.c: the one under way, or NULL */
     struct pv_timer backup_timer;
     struct pv_collected {
         uint64_t at_ms, bytes; /* wall clock of the last end, 0: none; freed by it */

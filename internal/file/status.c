@@ -1,5 +1,6 @@
 /* status and peers: what the node knows of itself and of the others. */
 #include "internal/file/files_private.h"
+#include "internal/file/scrub.h"
 
 #include <string.h>
 
@@ -11,6 +12,10 @@ struct status {
     struct pv_job job;
     struct pv_store_counts counts;
     enum pv_err probe;
+    struct pv_scrub_info scrub;
+    struct pv_id *lost; /* PV_LOST_MAX */
+    size_t lost_count;
+    uint64_t quarantined;
     bool scanned; /* the blobs' copies are to be counted */
     unsigned copies;
     uint64_t cursor, under_replicated;
@@ -22,6 +27,16 @@ static void run_counts(struct pv_job *job, const struct pv_job_context *ctx)
     struct status *s = PV_CONTAINER_OF(job, struct status, job);
     s->probe = pv_store_probe(ctx->store);
     job->err = pv_store_counts(ctx->store, &s->counts);
+    s->lost = pv_calloc(PV_LOST_MAX, sizeof *s->lost);
+    if (job->err == PV_OK)
+        job->err =
+            s->lost == NULL ? PV_E_NOMEM : pv_store_lost(ctx->store, s->lost, &s->lost_count);
+    if (job->err == PV_OK)
+        job->err = pv_scrub_look(ctx->store, &s->scrub);
+    if (job->err == PV_OK)
+        job->err = pv_store_quarantined(ctx->store, &s->quarantined);
+    pv_free(s->lost);
+    s->lost = NULL;
 }
 
 static void run_scan(struct pv_job *job, const struct pv_job_context *ctx)
@@ -53,11 +68,32 @@ static json_t *find_problems(const struct status *s)
                                "nothing is deleted: restore it from a later backup",
                                NULL) &&
                    complete;
+    if (s->lost_count > 0)
+        complete = add_problem(problems, PV_EXIT_CORRUPT,
+                               "blobs are damaged or missing, and no reachable node has a good "
+                               "copy: `peervault verify --repair` tries again and names the files",
+                               NULL) &&
+                   complete;
+    if (s->scrub.unreadable > 0)
+        complete = add_problem(problems, PV_EXIT_FAILED,
+                               "the disk refuses to read some blobs: `peervault verify --deep` "
+                               "names the files",
+                               NULL) &&
+                   complete;
     if (!complete) {
         json_decref(problems);
         problems = NULL;
     }
     return problems;
+}
+
+static json_t *describe_scrub(const struct status *s)
+{
+    json_int_t since = (json_int_t)s->scrub.since_ms;
+    return json_pack("{s:I, s:I, s:o*}", "bad_blobs",
+                     (json_int_t)(s->lost_count + s->scrub.unreadable), "quarantined",
+                     (json_int_t)s->quarantined, "oldest_unverified_ms",
+                     since != 0 ? json_integer(since) : NULL);
 }
 
 /* What the server says of itself, and what the node does. NULL: no memory for all of it. */
@@ -86,6 +122,12 @@ static json_t *describe(const struct status *s)
         "connected", (json_int_t)count, "in_sync", (json_int_t)in_sync, "mem_used_bytes",
         (json_int_t)f->memory.used_bytes, "under_replicated", under, "healthy", (int)healthy,
         "problems", problems);
+    json_t *scrub = describe_scrub(s);
+    if (json_object_update(part, scrub) != 0) {
+        json_decref(part);
+        part = NULL;
+    }
+    json_decref(scrub);
     bool complete = part != NULL && (under != NULL || !s->scanned);
     if (!complete || json_object_update(o, part) != 0) {
         json_decref(o);
