@@ -68,13 +68,13 @@ enum pv_exit pv_cmd_gc(const struct pv_cli *cli, const struct pv_args *args)
         json_decref(rq);
         return exit;
     }
-    if (now && !dry_run)
-        pv_cli_note(cli, "with --now, files that were removed can no longer be restored");
     exit = pv_client_call(client, rq, on_progress, &g, &reply);
     if (g.is_drawn)
         (void)dprintf(STDERR_FILENO, "\r\033[K");
     if (exit == PV_EXIT_OK)
         exit = pv_reply_exit(reply, NULL);
+    if (exit == PV_EXIT_OK && now && !dry_run)
+        pv_cli_note(cli, "files that were removed before can no longer be restored");
     if (exit == PV_EXIT_OK && cli->json) {
         json_object_del(reply, "id");
         json_object_del(reply, "ok");

@@ -132,7 +132,7 @@ static const char *version_state(const json_t *v)
         return is_current ? "name removed, current" : "name removed";
     if (is_current)
         return "current";
-    return strcmp(pv_json_text(v, "file"), "removed") == 0 ? "file removed" : "";
+    return strcmp(pv_json_text(v, "file"), "removed") == 0 ? "file removed" : "replaced";
 }
 
 static void on_version(void *ctx, const json_t *event)
