@@ -35,7 +35,8 @@ enum pv_commit_type {
 
 struct pv_commit_op {
     enum pv_commit_type type;
-    bool applied; /* out: BLOB: was new or replaced; RECORD: won; PUBLISH: was pending */
+    /* out: BLOB: was new or replaced; RECORD: won; PUBLISH: was pending; LEASE: one arrived anew */
+    bool applied;
     union {
         struct {
             struct pv_id id;

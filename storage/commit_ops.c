@@ -199,7 +199,7 @@ static enum pv_err put_blob(struct pv_batch *b, struct pv_commit_op *op)
     return err;
 }
 
-static enum pv_err renew_leases(struct pv_batch *b, const struct pv_commit_op *op)
+static enum pv_err renew_leases(struct pv_batch *b, struct pv_commit_op *op)
 {
     enum pv_err err = PV_OK;
     for (size_t i = 0; i < op->u.lease.count && err == PV_OK; i++) {
@@ -207,8 +207,10 @@ static enum pv_err renew_leases(struct pv_batch *b, const struct pv_commit_op *o
         err = pv_blob_row(b->s->writer, &op->u.lease.ids[i], &row);
         if (err == PV_OK && row.home == 0)
             err = PV_E_NOT_FOUND;
+        uint64_t seq = row.seq;
         if (err == PV_OK)
             err = use_again(b, &op->u.lease.ids[i], &row, (struct news){0, 0});
+        op->applied |= err == PV_OK && row.seq != seq;
     }
     return err;
 }

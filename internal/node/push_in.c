@@ -254,6 +254,8 @@ static void renewed(struct pv_job *base)
         else
             pv_in_full(pp, &job->ids[i]);
     }
+    if (base->commit.err == PV_OK && job->ops[0].applied && !n->closing)
+        pv_push_kick(n); /* some arrived anew, behind the walks */
     if (base->commit.err == PV_OK && !n->closing)
         pv_publish_on_held(n);
     have_free(job);

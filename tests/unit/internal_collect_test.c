@@ -262,6 +262,39 @@ Test(collect, copies_that_were_let_go_do_not_count)
     pvt_server_free(s);
 }
 
+/* What arrives anew at one member is offered on by it, soon. */
+Test(collect, offered_on_along_a_chain)
+{
+    struct pvt_server *s = server_new(3);
+    struct pvt_node *far = &s->net.nodes[2];
+    uint8_t *bytes = pvt_content(20, 100000);
+    pvt_cut(&s->net, 0, 2);
+    pvt_store(s, "f", bytes, 100000);
+    pvt_advance(&s->net, 120000);
+    uint64_t count = blobs_of(pvt_me(s));
+    cr_assert_eq(blobs_of(far), count);
+    pvt_advance(&s->net, 30 * hour_ms);
+    struct pv_blob_row_info rows[8];
+    struct pv_id ids[8];
+    size_t n;
+    uint64_t cursor = 0;
+    bool end;
+    cr_assert_eq(pv_store_blobs(far->store, &cursor, rows, 8, &n, &end), PV_OK);
+    for (size_t i = 0; i < n; i++)
+        ids[i] = rows[i].blob.id;
+    struct pv_commit_op ops[] = {
+        {.type = PV_COMMIT_EXPIRE},
+        {.type = PV_COMMIT_SWEEP, .u.sweep = {.ids = ids, .count = n, .record_seq = INT64_MAX}}};
+    struct pv_commit commit = {.ops = ops, .count = 2, .done = ignore_commit};
+    pv_commit_batch(far->store, &commit);
+    cr_assert_eq(blobs_of(far), 0);
+    pvt_store(s, "f", bytes, 100000);
+    pvt_advance(&s->net, 60000);
+    cr_assert_eq(blobs_of(far), count);
+    free(bytes);
+    pvt_server_free(s);
+}
+
 /* ---- what stands in the way ---- */
 
 static void lose_a_node(struct pvt_node *n)
