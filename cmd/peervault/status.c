@@ -41,6 +41,24 @@ static void print_daemon(const json_t *s)
         line("listen", pv_json_text(s, "listen"));
 }
 
+/* What reading everything again and again found. */
+static void print_checked(const json_t *s)
+{
+    char date[PV_TIME_TEXT_MAX];
+    long long bad = pv_json_int(s, "bad_blobs"), kept = pv_json_int(s, "quarantined");
+    if (pv_json_int(s, "oldest_unverified_ms") == 0) {
+        printf("%-9s not all of it yet", "checked");
+    } else {
+        pv_date_text(date, (uint64_t)pv_json_int(s, "oldest_unverified_ms"));
+        printf("%-9s all of it since %s", "checked", date);
+    }
+    if (bad > 0)
+        printf(", %lld blobs bad or missing", bad);
+    if (kept > 0)
+        printf(", %lld in quarantine/", kept);
+    fputc('\n', stdout);
+}
+
 static void print_status(const json_t *s)
 {
     line("node", pv_json_text(s, "node"));
@@ -55,8 +73,9 @@ static void print_status(const json_t *s)
         printf(" (%lld only here yet)", (long long)pv_json_int(s, "pending"));
     printf("\n%-9s %lld, ", "blobs", (long long)pv_json_int(s, "blobs"));
     print_size(s, "blob_bytes");
-    printf(", %lld with too few copies\n%-9s ", (long long)pv_json_int(s, "under_replicated"),
-           "disk");
+    printf(", %lld with too few copies\n", (long long)pv_json_int(s, "under_replicated"));
+    print_checked(s);
+    printf("%-9s ", "disk");
     print_size(s, "disk_free_bytes");
     fputs(" free, limit ", stdout);
     if (pv_json_int(s, "disk_limit") > 0)
