@@ -54,6 +54,8 @@ static bool write_temp(struct pv_batch *b, struct pv_blob_job *job, bool first)
 {
     const struct pv_fs *fs = b->s->config.vault->fs;
     char path[PV_TEMP_PATH_LEN + 1];
+    if (job->is_good)
+        return true;
     job->temp_no = b->s->temp_count++;
     temp_path(path, job->temp_no);
     enum pv_err err = fs->open(fs->ctx, b->s->config.vault->dir, path,
@@ -107,6 +109,9 @@ static void place_file(struct pv_batch *b, struct pv_blob_job *job)
     char from[PV_TEMP_PATH_LEN + 1], to[PV_BLOB_PATH_LEN + 1];
     enum pv_err err = PV_OK;
     if (job->err != PV_OK)
+        return;
+    job->in_place = job->is_good;
+    if (job->is_good)
         return;
     temp_path(from, job->temp_no);
     pv_blob_path(to, &job->id);

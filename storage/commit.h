@@ -41,7 +41,9 @@ struct pv_commit_op {
         struct {
             struct pv_id id;
             uint8_t kind;
-            bool replace;    /* the stored bytes are bad: a file moves to quarantine/ first */
+            /* The stored bytes are bad: a file moves to quarantine/ first. One that turns out to be
+             * good is left alone. */
+            bool replace;
             bool in_place;   /* a file with these bytes lies in its place already: only the row */
             bool has_holder; /* who gave it to us holds it too */
             struct pv_id holder;

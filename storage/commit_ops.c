@@ -188,6 +188,7 @@ static enum pv_err put_blob(struct pv_batch *b, struct pv_commit_op *op)
         PV_ASSERT(job != NULL);
         if (job->err != PV_OK)
             return job->err;
+        op->applied = !job->is_good;
     }
     err = present ? use_again(b, &op->u.blob.id, &row, (struct news){held, op->u.blob.kind})
                   : insert_blob(b, op, home, held);

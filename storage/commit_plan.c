@@ -8,6 +8,7 @@
  * what the vault says of itself. When room is short the log is moved and cut once, which may make
  * some.
  */
+#include "storage/check_private.h"
 #include "storage/commit_private.h"
 #include "crypto/blob.h"
 #include "internal/base/mem.h"
@@ -101,9 +102,28 @@ static enum pv_err check_room(struct pv_batch *b, bool brings_blobs)
 
 /* ---- the plan ---- */
 
+/*
+ * Whether what lies here is good after all: then it must not be replaced, because for a moment
+ * there would be no file. Whoever found it bad may have met a disk that failed to read it once, or
+ * it was replaced and that could not be completed. So its name may not be durable yet.
+ */
+static enum pv_err is_good(struct pv_batch *b, const struct pv_id *id, bool *good)
+{
+    struct pv_check_row row;
+    struct pv_check_bytes bytes = {.at = pv_malloc(PV_BLOB_LEN_MAX)};
+    enum pv_check_result result = PV_CHECK_GOOD;
+    enum pv_err err = bytes.at == NULL ? PV_E_NOMEM : pv_check_find(b->s->writer, id, &row);
+    if (err == PV_OK)
+        err = pv_check_one(b->s, b->s->writer, &row, PV_CHECK_EVERY_BYTE, &bytes, &result);
+    pv_free(bytes.at);
+    *good = result == PV_CHECK_GOOD || result == PV_CHECK_BAD_SUM;
+    return err;
+}
+
 static enum pv_err plan_blob(struct pv_batch *b, const struct pv_commit_op *op)
 {
     struct pv_blob_row row;
+    bool good = false;
     size_t len = op->u.blob.len;
     if (len < PV_BLOB_LEN_MIN || len > PV_BLOB_LEN_MAX)
         return PV_E_INVALID;
@@ -113,8 +133,14 @@ static enum pv_err plan_blob(struct pv_batch *b, const struct pv_commit_op *op)
     bool is_file = row.home != 0 ? row.home == PV_HOME_FILE : len >= PV_BLOB_FILE_MIN;
     if (is_file && (op->u.blob.in_place || pv_batch_job(b, &op->u.blob.id) != NULL))
         return PV_OK;
-    if (is_file)
+    if (is_file && row.home != 0)
+        err = is_good(b, &op->u.blob.id, &good);
+    if (err == PV_OK && is_file)
         err = add_job(b, op, row.home != 0);
+    if (err == PV_OK && good)
+        b->jobs[b->job_count - 1].is_good = true;
+    if (err != PV_OK || good)
+        return err;
     if (row.home == 0)
         b->new_bytes += len;
     b->cost_bytes += is_file ? file_cost(len) : row_cost(len);

@@ -14,6 +14,7 @@ struct pv_blob_job {
     size_t len;
     bool had_row; /* before the batch */
     bool replace; /* move what is there to quarantine/ */
+    bool is_good; /* what is there; only its folder is synced */
     bool in_temp, in_place;
     pv_fd fd; /* of the temporary file, until it is synced */
     uint64_t temp_no;

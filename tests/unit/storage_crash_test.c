@@ -40,6 +40,17 @@ Test(crash, nothing_is_lost_when_recovery_is_cut_too)
                                                .double_one_of = 2});
 }
 
+/* Good bytes, too: whoever asked may have met a disk that failed to read them once. */
+Test(crash, nothing_is_lost_while_bytes_are_replaced)
+{
+    must_find_nothing(&(struct pvt_crash_plan){.seed = 3,
+                                               .states = 3,
+                                               .one_of = 1,
+                                               .used_one_of = 1000,
+                                               .from = pvt_script_find("replace a file"),
+                                               .until = pvt_script_find("stray file")});
+}
+
 /* ---- syncs left out ---- */
 
 struct mutant {

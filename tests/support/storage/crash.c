@@ -160,7 +160,8 @@ void pvt_crash_run(const struct pvt_crash_plan *plan, struct pvt_crash_report *r
     struct probe p = {.plan = plan, .report = report, .w = &w, .depth = 1};
     pvt_world_init(&w);
     pvt_simfs_set_hook(w.disk, watch, &p);
-    for (; p.step < pvt_script_len(); p.step++) {
+    size_t until = plan->until != 0 ? plan->until : pvt_script_len();
+    for (; p.step < until; p.step++) {
         bool ignore = !plan->ignore_in_recovery && p.step >= plan->from &&
                       (plan->ignore_until == 0 || p.step < plan->ignore_until);
         pvt_simfs_ignore_syncs(w.disk, ignore ? plan->ignore_syncs : NULL);

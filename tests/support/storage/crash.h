@@ -16,7 +16,7 @@ struct pvt_crash_plan {
     unsigned one_of;        /* crash at one of so many changes, drawn; 1: at each */
     unsigned double_one_of; /* likewise, during recovery */
     unsigned used_one_of;   /* so many states that opened are used and opened again; 1: each */
-    size_t from;            /* the step of the script where all this begins */
+    size_t from, until;     /* steps of the script: power cuts from one, before another; 0: all */
     /* Syncs of these paths do nothing (simfs.h; NULL: none), until before a step of the script (0:
      * to the end); or those of the openings after a crash. */
     const char *ignore_syncs;

@@ -3,6 +3,7 @@
 #include "crypto/blob.h"
 #include "crypto/hash.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -153,6 +154,7 @@ static const struct step script[] = {
     {"rot", BREAK, {{{PUT, 1, 0}}}},
     {"replace a file", COMMITS, {{{REPLACE, 1, 0}}}},
     {"replace a row", COMMITS, {{{REPLACE, 0, 0}, {PUT, 22, 0}}}},
+    {"replace what is good", COMMITS, {{{REPLACE, 2, 0}, {REPLACE, 1, 0}, {REPLACE, 3, 0}}}},
     {.name = "stray file", .kind = STRAY},
     {.name = "sweep", .kind = SWEEP},
     {"meta", COMMITS, {{{META, 1, 0}}}},
@@ -186,13 +188,23 @@ static void use_in_model(struct pvt_world *w, struct pvt_model_blob *b)
         .here = true, .damaged = b->damaged, .lease_until_ms = lease_until(w)};
 }
 
+static uint64_t holder_in_model(struct pvt_model *m, unsigned node)
+{
+    uint8_t most = 0;
+    for (unsigned i = 0; i < PVT_HOLDER_NODES; i++)
+        most = m->bits[i] > most ? m->bits[i] : most;
+    if (m->bits[node] == 0)
+        m->bits[node] = (uint8_t)(most + 1);
+    return UINT64_C(1) << (m->bits[node] - 1);
+}
+
 static void put_in_model(struct pvt_world *w, struct pvt_model *m, const struct item *i)
 {
     struct pvt_model_blob *b = &m->blobs[i->a];
     use_in_model(w, b);
     b->damaged = b->damaged && i->act != REPLACE;
     if (i->act == FROM)
-        b->held |= UINT64_C(1) << i->b;
+        b->held |= holder_in_model(m, i->b);
 }
 
 static void record_in_model(struct pvt_model *m, const struct item *i)
@@ -212,9 +224,23 @@ static void record_in_model(struct pvt_model *m, const struct item *i)
     r->pending = i->act == PENDING;
 }
 
-static void item_in_model(struct pvt_world *w, struct pvt_model *m, const struct item *i)
+static void held_in_model(struct pvt_model *m, const struct item *i)
 {
-    uint64_t bit = UINT64_C(1) << i->a % PV_HOLDERS_MAX;
+    uint64_t bit = i->act == UNHELD && m->bits[i->a] == 0 ? 0 : holder_in_model(m, i->a);
+    for (unsigned b = 0; b < PVT_BLOBS; b++)
+        if (m->blobs[b].here && (b == i->b || i->act == HAS_ALL))
+            m->blobs[b].held = i->act == UNHELD ? m->blobs[b].held & ~bit : m->blobs[b].held | bit;
+}
+
+static void expire_in_model(struct pvt_model *m)
+{
+    for (unsigned b = 0; b < PVT_BLOBS; b++)
+        m->blobs[b].expired = m->blobs[b].here;
+}
+
+/* False: the commit fails with NOT_FOUND. */
+static bool item_in_model(struct pvt_world *w, struct pvt_model *m, const struct item *i)
+{
     switch (i->act) {
     case PUT:
     case FROM:
@@ -226,44 +252,48 @@ static void item_in_model(struct pvt_world *w, struct pvt_model *m, const struct
         record_in_model(m, i);
         break;
     case PUBLISH:
-        m->records[i->a].pending = false;
+        m->records[i->a].pending = m->records[i->a].pending && m->records[i->a].version != i->b;
         break;
     case HELD:
-        m->blobs[i->b].held |= bit;
-        break;
     case HAS_ALL:
-        for (unsigned b = 0; b < PVT_BLOBS; b++)
-            m->blobs[b].held |= m->blobs[b].here ? bit : 0;
-        break;
     case UNHELD:
-        m->blobs[i->b].held &= ~bit;
+        held_in_model(m, i);
         break;
     case META:
         m->meta = (uint8_t)i->a;
         break;
     case LEASE:
+        if (!m->blobs[i->a].here)
+            return false;
         use_in_model(w, &m->blobs[i->a]);
         break;
     case EXPIRE:
-        for (unsigned b = 0; b < PVT_BLOBS; b++)
-            m->blobs[b].expired = m->blobs[b].here;
+        expire_in_model(m);
         break;
     case COLLECT:
         if (m->blobs[i->a].expired)
             m->blobs[i->a] = (struct pvt_model_blob){.here = false};
         break;
     case FAIL:
+        return false;
     case END:
         break;
     }
+    return true;
 }
 
-static bool fails(const struct item *items)
+/* False, and m as before: the commit fails. */
+static bool commit_in_model(struct pvt_world *w, struct pvt_model *m, const struct item *items)
 {
-    for (unsigned i = 0; i < ITEMS_MAX; i++)
-        if (items[i].act == FAIL)
-            return true;
-    return false;
+    struct pvt_model before = *m;
+    m->time_ms = pv_store_time_ms(w->store);
+    for (unsigned i = 0; i < ITEMS_MAX; i++) {
+        if (!item_in_model(w, m, &items[i])) {
+            *m = before;
+            return false;
+        }
+    }
+    return true;
 }
 
 /* ---- commits ---- */
@@ -360,26 +390,21 @@ struct running {
     const struct item (*items)[ITEMS_MAX];
     struct pv_commit commits[COMMITS_MAX];
     struct pv_commit_op ops[COMMITS_MAX][ITEMS_MAX];
-    unsigned acked;  /* bits */
-    enum pv_err err; /* the first that the script does not expect */
+    bool fails[COMMITS_MAX]; /* as the model says */
+    unsigned acked;          /* bits */
+    enum pv_err err;         /* the first that the script does not expect */
 };
-
-static void commit_in_model(struct pvt_world *w, struct pvt_model *m, const struct item *items)
-{
-    m->time_ms = pv_store_time_ms(w->store);
-    for (unsigned i = 0; i < ITEMS_MAX && !fails(items); i++)
-        item_in_model(w, m, &items[i]);
-}
 
 static void acknowledged(struct pv_commit *c)
 {
     struct running *r = c->ctx;
-    const struct item *items = r->items[c - r->commits];
-    if (c->err == PV_OK)
-        r->acked |= 1U << (c - r->commits);
-    if (c->err == PV_OK)
-        commit_in_model(r->w, &r->w->model, items);
-    if (r->err == PV_OK && c->err != (fails(items) ? PV_E_NOT_FOUND : PV_OK))
+    ptrdiff_t no = c - r->commits;
+    enum pv_err expected = r->fails[no] ? PV_E_NOT_FOUND : PV_OK;
+    if (c->err == PV_OK) {
+        r->acked |= 1U << no;
+        (void)commit_in_model(r->w, &r->w->model, r->items[no]);
+    }
+    if (r->err == PV_OK && c->err != expected)
         r->err = c->err != PV_OK ? c->err : PV_E_INTERNAL;
 }
 
@@ -394,7 +419,7 @@ static void tell_outcomes(struct running *r, const struct pvt_model *before, uns
         *m = *before;
         for (unsigned c = 0; c < count; c++)
             if (set >> c & 1)
-                commit_in_model(w, m, r->items[c]);
+                (void)commit_in_model(w, m, r->items[c]);
     }
 }
 
@@ -408,7 +433,7 @@ static enum pv_err run_commits(struct pvt_world *w, const struct item commits[][
         size_t count = 0;
         for (; count < ITEMS_MAX && commits[c][count].act != END; count++)
             r.ops[c][count] = op_of(&commits[c][count]);
-        commit_in_model(w, &w->after, commits[c]);
+        r.fails[c] = !commit_in_model(w, &w->after, commits[c]);
         r.commits[c] =
             (struct pv_commit){.ops = r.ops[c], .count = count, .done = acknowledged, .ctx = &r};
         *end = &r.commits[c];
@@ -508,6 +533,14 @@ size_t pvt_script_find(const char *name)
         i++;
     PV_ASSERT(i < PV_COUNT(script));
     return i;
+}
+
+bool pvt_script_fits(const struct pvt_world *w, size_t step)
+{
+    enum pvt_step_state needs = pvt_script_needs(step);
+    if (script[step].kind == BREAK) /* nobody but the store makes blob files that are not whole */
+        return w->model.blobs[script[step].commits[0][0].a].here;
+    return needs == PVT_STEP_OPEN || needs == PVT_STEP_ALIEN;
 }
 
 enum pv_err pvt_script_run(struct pvt_world *w, size_t step)

@@ -97,7 +97,8 @@ enum pv_err pvt_world_open(struct pvt_world *w)
     if (!same || !newer)
         (void)pvt_wrong(w, same ? "the number of its opening comes again" : "another store");
     memcpy(m->uuid, origin.uuid, sizeof m->uuid);
-    m->open_count = origin.open_count;
+    /* On a full disk the number may come again, until something else is durable. */
+    m->open_count = w->store->counted ? origin.open_count : origin.open_count - 1;
     m->opened = true;
     return same && newer ? PV_OK : PV_E_INTERNAL;
 }

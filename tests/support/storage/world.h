@@ -35,7 +35,8 @@ struct pvt_model {
         bool pending;
         uint8_t history; /* bit v: version v is kept as replaced */
     } records[PVT_REGISTERS];
-    uint8_t meta; /* the value; 0: none */
+    uint8_t meta;                   /* the value; 0: none */
+    uint8_t bits[PVT_HOLDER_NODES]; /* bit + 1 of each node in `held`, given when first needed */
     uint8_t uuid[16];
     uint64_t open_count, time_ms; /* at least */
     pv_hlc hlc;                   /* at least */
@@ -84,6 +85,8 @@ enum pvt_step_state {
     PVT_STEP_ALIEN, /* an open store, but it is not the store that acts */
 };
 enum pvt_step_state pvt_script_needs(size_t step);
+/* Whether the step can come next in a world with an open store, in whatever order. */
+bool pvt_script_fits(const struct pvt_world *w, size_t step);
 /*
  * Runs one step. What is acknowledged becomes part of the model at that moment; `after` is what the
  * model will be when all is. Returns the first error of its commits that the script does not
