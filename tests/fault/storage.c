@@ -1,15 +1,19 @@
 /*
  * storage [SEED [WHAT]]: the long doses of what tests/unit/storage_crash_test.c and
  * storage_faults_test.c try a little of. Without a seed it draws one; every run prints its own, and
- * a finding says what else is needed to see it again. WHAT: one of cuts, recoveries, calls, full.
+ * a finding says what else is needed to see it again. WHAT: one of cuts, recoveries, calls, full,
+ * walks.
  */
 #include "tests/support/storage/crash.h"
 #include "tests/support/storage/faults.h"
+#include "tests/support/storage/walk.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { WALKS = 100, WALK_STEPS = 300 };
 
 static uint64_t failed;
 
@@ -41,6 +45,16 @@ static void fault(const char *what, const struct pvt_fault_plan *plan,
     sum_up(what, plan->seed, r.findings, r.first);
 }
 
+static void walk(uint64_t seed)
+{
+    struct pvt_walk_report r;
+    pvt_walk_run(seed, WALK_STEPS, &r);
+    printf("%" PRIu64 " steps, %" PRIu64 " power cuts, %" PRIu64 " faults, %" PRIu64
+           " ends of the process\n",
+           r.steps, r.cuts, r.faults, r.ends);
+    sum_up("walks", seed, r.findings, r.first);
+}
+
 static void run(const char *what, uint64_t seed)
 {
     bool all = strcmp(what, "all") == 0;
@@ -60,6 +74,8 @@ static void run(const char *what, uint64_t seed)
               pvt_fault_run);
     if (all || strcmp(what, "full") == 0)
         fault("full", &(struct pvt_fault_plan){.seed = seed, .one_of = 1}, pvt_full_run);
+    for (uint64_t i = 0; i < WALKS && (all || strcmp(what, "walks") == 0); i++)
+        walk(seed + i);
 }
 
 int main(int argc, char **argv)
