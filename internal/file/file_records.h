@@ -27,7 +27,7 @@ struct pv_file_records {
     uint64_t prefix_tag;
 };
 
-/* Takes the clocks. INVALID, LIMIT: this machine's clock is wrong. */
+/* Takes the clocks. UNAVAILABLE: this machine's clock is wrong. */
 PV_MUST enum pv_err pv_file_records_begin(struct pv_file_records *r, struct pv_node *n);
 PV_MUST enum pv_err pv_file_records_seal(struct pv_file_records *r,
                                          const struct pv_job_context *ctx);

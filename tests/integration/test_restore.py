@@ -58,9 +58,9 @@ def test_a_collection_ends_it(scene):
         a.run("rm", "large")
         kept = a.run("gc", "--json").json
         assert kept["garbage_blobs"] == 0 and kept["removed_files"] == 1, kept
-        assert kept["removed_bytes"] > 2 * MIB, kept
+        assert kept["removed_bytes"] > MIB, kept
         before = a.run("gc", "--dry-run", "--now", "--json").json
-        assert before["dry_run"] and before["garbage_bytes"] > 2 * MIB, before
+        assert before["dry_run"] and before["garbage_bytes"] > MIB, before
         a.run("restore", "large")
         assert a.get("large") == content(path)
         assert a.run("gc", "--now", "--json").json["garbage_blobs"] == 0
@@ -86,7 +86,7 @@ def test_without_a_member_in_sync_nothing_is_collected(scene):
     a.start()
     b.start(peers=[a])
     wait_in_sync(scene.nodes)
-    assert a.run("gc", "--json").json["live_bytes"] > MIB
+    assert a.run("gc", "--json").json["live_blobs"] > 0
 
 
 def test_history_of_a_name(scene):

@@ -40,7 +40,7 @@ static void assert_whole(struct pvt_server *s, const char *name, const void *byt
 {
     struct pvt_client *c = pvt_ask_target(s, "get", name);
     pvt_assert_ok(c);
-    cr_assert(c->len == len && memcmp(c->data, bytes, len) == 0);
+    cr_assert(c->len == len && (len == 0 || memcmp(c->data, bytes, len) == 0));
     pvt_client_free(c);
 }
 
@@ -287,6 +287,40 @@ Test(restore, says_how_many_are_gone)
     snprintf(words, sizeof words, "%u of %u blobs are gone", (unsigned)counts.blobs - 1,
              (unsigned)counts.blobs);
     pvt_refused(pvt_ask_target(s, "restore", "f"), PV_EXIT_UNAVAILABLE, words);
+    free(bytes);
+    pvt_server_free(s);
+}
+
+/* More blobs than one batch, in a tree of two levels of nodes. */
+Test(restore, a_file_of_many_blobs)
+{
+    enum { CHUNKS = 700, CHUNK_LEN = 300, FAN_OUT = 300 };
+    struct pvt_server *s = server_new(1);
+    struct pv_entry *chunks = calloc(CHUNKS, sizeof *chunks), nodes[3], root;
+    uint8_t *bytes = pvt_content(13, (size_t)CHUNKS * CHUNK_LEN);
+    for (size_t i = 0; i < CHUNKS; i++)
+        pvt_put_payload(pvt_me(s), pvt_me(s), PV_BLOB_CHUNK, bytes + i * CHUNK_LEN, CHUNK_LEN,
+                        CHUNK_LEN, false, &chunks[i]);
+    for (size_t i = 0; i < 3; i++)
+        pvt_put_node(pvt_me(s), pvt_me(s), chunks + i * FAN_OUT, i < 2 ? FAN_OUT : 100, &nodes[i]);
+    pvt_put_node(pvt_me(s), pvt_me(s), nodes, 3, &root);
+    pvt_put_tree(pvt_me(s), &root, bytes, (size_t)CHUNKS * CHUNK_LEN);
+    struct pvt_key key = pvt_key_of(bytes, (size_t)CHUNKS * CHUNK_LEN);
+    rm(s, key.hex);
+    pvt_advance(&s->net, 8 * day_ms);
+    restored(pvt_ask_target(s, "restore", key.hex), key.hex, 1, NULL);
+    rm(s, key.hex);
+    gc(s, false);
+    cr_assert_eq(pvt_counts(pvt_me(s)).blobs, CHUNKS + 4, "each has a lease");
+
+    struct pv_id lost[2] = {chunks[10].id, nodes[2].id};
+    struct pv_commit_op ops[2] = {
+        {.type = PV_COMMIT_EXPIRE},
+        {.type = PV_COMMIT_SWEEP, .u.sweep = {.ids = lost, .count = 2, .record_seq = INT64_MAX}}};
+    pvt_commit(pvt_me(s), ops, 2);
+    pvt_refused(pvt_ask_target(s, "restore", key.hex), PV_EXIT_UNAVAILABLE,
+                "2 of at least 604 blobs are gone");
+    free(chunks);
     free(bytes);
     pvt_server_free(s);
 }
@@ -569,7 +603,7 @@ Test(restore, history_is_limited_and_survives_little_memory)
 {
     struct pvt_server *s = server_new(1);
     for (int i = 0; i < 30; i++) {
-        char text[16];
+        char text[32];
         snprintf(text, sizeof text, "text %d", i);
         pvt_store_text(s, "f", text);
     }
