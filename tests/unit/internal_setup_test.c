@@ -176,7 +176,7 @@ Test(setup, a_blind_node)
 /* ---- folders that are not whole ---- */
 
 /* Whatever call fails: what is left is finished by the next creation. */
-Test(setup, creation_cut_short_anywhere)
+Test(setup, creation_cut_short_anywhere, .timeout = 300) /* dozens of vaults, all synced */
 {
     static const enum pvt_fs_call calls[] = {PVT_FS_OPEN, PVT_FS_WRITE,  PVT_FS_STAT, PVT_FS_SYNC,
                                              PVT_FS_LOCK, PVT_FS_RENAME, PVT_FS_MKDIR};
