@@ -148,6 +148,7 @@ void pv_push_tick(struct pv_node *n)
     s->soon = false;
     s->due_ms = UINT64_MAX;
     pv_body_tick(s);
+    pv_repair_tick(s);
     size_t pos = 0;
     struct pv_peer *p;
     while ((p = pv_node_next_peer(n, &pos)) != NULL) {

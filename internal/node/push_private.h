@@ -140,6 +140,9 @@ struct pv_push {
     struct pv_list receiving, kept;
     struct pv_list repairs; /* push_repair.c */
     size_t repair_count;
+    struct pv_id lost[PV_MSG_IDS_MAX]; /* to be told of at lost_due_ms */
+    size_t lost_count;
+    uint64_t lost_due_ms;
     bool soon;
     uint64_t due_ms; /* no turn is needed before */
     /* Scratch of one handler at a time. */
@@ -205,6 +208,7 @@ void pv_body_tick(struct pv_push *s);
 
 /* push_repair.c. check: a peer, or reading, found our copy bad. */
 void pv_repair_check(struct pv_push *s, const struct pv_id *id);
+void pv_repair_tick(struct pv_push *s);
 void pv_repair_on_admitted(struct pv_peer *p); /* tells it which blobs were lost */
 void pv_repair_release(struct pv_push *s);
 

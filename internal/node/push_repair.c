@@ -5,6 +5,8 @@
  */
 #include "internal/node/push_private.h"
 
+enum { LOST_WAIT_MS = 1000 };
+
 struct pv_repair {
     struct pv_push *push;
     struct pv_list link;
@@ -31,16 +33,36 @@ static void repair_end(struct pv_repair *r, enum pv_repair_end end)
     pv_free(r);
 }
 
-/* Whoever believes that we have it offers it, if it has it. */
-static void tell_lost(struct pv_node *n, const struct pv_id *id)
+/* Whoever believes that we have them offers those that it has. */
+static void flush_lost(struct pv_push *s)
 {
-    size_t pos = 0;
+    size_t pos = 0, count = s->lost_count;
     struct pv_peer *p;
-    while ((p = pv_node_next_peer(n, &pos)) != NULL) {
-        struct pv_wr w = pv_wr_of(n->scratch, PV_FRAME_PLAIN_MAX);
-        pv_msg_put_ids(&w, PV_MSG_LOST, 0, id, 1);
+    s->lost_count = 0;
+    while ((p = pv_node_next_peer(s->node, &pos)) != NULL) {
+        struct pv_wr w = pv_wr_of(s->node->scratch, PV_FRAME_PLAIN_MAX);
+        pv_msg_put_ids(&w, PV_MSG_LOST, 0, s->lost, count);
         pv_peer_send(p, &w);
     }
+}
+
+/* Many in one message, because each makes its receiver walk all its blobs. */
+static void tell_lost(struct pv_push *s, const struct pv_id *id)
+{
+    if (s->lost_count == 0)
+        s->lost_due_ms = pv_node_now(s->node) + LOST_WAIT_MS;
+    s->lost[s->lost_count++] = *id;
+    if (s->lost_count == PV_MSG_IDS_MAX)
+        flush_lost(s);
+    pv_push_soon(s);
+}
+
+void pv_repair_tick(struct pv_push *s)
+{
+    if (s->lost_count > 0 && pv_node_now(s->node) >= s->lost_due_ms)
+        flush_lost(s);
+    else if (s->lost_count > 0)
+        pv_push_due(s, s->lost_due_ms);
 }
 
 static void no_copy(struct pv_repair *r, enum pv_err err)
@@ -50,7 +72,7 @@ static void no_copy(struct pv_repair *r, enum pv_err err)
            "a damaged blob has no other copy in reach", "blob", pv_log_id(r->what.id.b), "cause",
            pv_err_text(err));
     if (r->op.u.bad.gone)
-        tell_lost(n, &r->what.id);
+        tell_lost(r->push, &r->what.id);
     repair_end(r, r->op.u.bad.gone ? PV_REPAIR_LOST : PV_REPAIR_UNREADABLE);
 }
 
