@@ -255,6 +255,41 @@ Test(check, a_sum_that_is_wrong_is_put_right)
     pvt_vault_free(v);
 }
 
+/* Rot in vault.db itself: the page fails its sum. The bytes cannot even be deleted, but the blob
+ * can be stored anew. */
+Test(check, a_rotten_page_under_a_small_blob)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    struct pvt_blob b = pvt_blob_make(1, 40000), other = pvt_blob_make(2, 3000);
+    char path[400];
+    cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+    cr_assert_eq(pvt_put_blob(v, &other), PV_OK);
+    pvt_vault_close(v);
+    snprintf(path, sizeof path, "%s/vault.db", v->path);
+    FILE *f = fopen(path, "r+b");
+    static uint8_t db[1 << 20];
+    size_t len = fread(db, 1, sizeof db, f);
+    uint8_t *at = memmem(db, len, b.bytes + 20000, 64); /* on a page of its own */
+    cr_assert_not_null(at);
+    cr_assert_eq(fseek(f, at - db, SEEK_SET), 0);
+    fputc(*at ^ 1, f);
+    fclose(f);
+    pvt_vault_open(v);
+    cr_assert_eq(find(v, PV_CHECK_STRUCTURE, &b.id), PV_CHECK_BYTES);
+    struct pv_commit_op op = bad(v, &b.id, PV_OK);
+    cr_assert(op.u.bad.gone);
+    cr_assert_eq(lost(v), 1);
+    cr_assert(recounts(v));
+    cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+    cr_assert(pvt_has_blob(v, &b) && pvt_has_blob(v, &other));
+    pvt_reopen(v);
+    cr_assert(pvt_has_blob(v, &b) && pvt_has_blob(v, &other));
+    cr_assert_eq(pass(v, PV_CHECK_EVERY_BYTE, UINT64_MAX).count, 0);
+    pvt_blob_free(&b);
+    pvt_blob_free(&other);
+    pvt_vault_free(v);
+}
+
 /* ---- what lies in the place of a blob file ---- */
 
 static void truncated(const char *path)
