@@ -13,6 +13,7 @@
  */
 #include "internal/base/buf.h"
 #include "internal/node/digest.h"
+#include "internal/record_index.h"
 
 #include <string.h>
 
@@ -25,9 +26,7 @@ struct item {
     struct pv_record rec; /* from verification on */
     enum verdict verdict;
     bool committed; /* or here already */
-    bool has_link, has_prefix;
-    struct pv_id link_file_rid;
-    uint64_t prefix_tag;
+    struct pv_record_index index;
 };
 
 struct pv_batch {
@@ -74,65 +73,22 @@ static const uint8_t *env_of(const struct pv_batch *b, const struct item *it)
 
 /* ---- verification, in a job ---------------------------------------------------------------- */
 
-static bool index_file(struct item *it, const uint8_t *plain, const struct pv_cluster_keys *keys)
-{
-    struct pv_file_body body;
-    struct pv_id rid;
-    enum pv_err err = pv_file_body_decode(&body, plain, it->rec.body_len, false);
-    if (err != PV_OK)
-        return err == PV_E_UNSUPPORTED; /* of a later version: kept for those who can read it */
-    if (body.is_private)
-        pv_rid_private(&rid, keys, body.private_salt);
-    else
-        pv_rid_file(&rid, keys, &body.sha256);
-    it->has_prefix = (it->rec.flags & PV_RECORD_TOMBSTONE) == 0;
-    it->prefix_tag = pv_key_prefix_tag(keys, body.sha256.b);
-    return pv_id_equal(&rid, &it->rec.rid);
-}
-
-static bool index_name(struct item *it, const uint8_t *plain, const struct pv_cluster_keys *keys)
-{
-    struct pv_name_body body;
-    struct pv_id rid;
-    enum pv_err err = pv_name_body_decode(&body, plain, it->rec.body_len, false);
-    if (err != PV_OK)
-        return err == PV_E_UNSUPPORTED;
-    pv_rid_name(&rid, keys, body.name, body.name_len);
-    it->has_link = (it->rec.flags & PV_RECORD_TOMBSTONE) == 0;
-    it->link_file_rid = body.file_rid;
-    return pv_id_equal(&rid, &it->rec.rid);
-}
-
 /* What the index needs of a sealed record; SKIPPED if its inside is not what it should be. Under a
  * key we have not got it is kept as it is. */
 static enum pv_err look_inside(struct pv_batch *b, struct item *it,
                                const struct pv_job_context *ctx, uint8_t *plain)
 {
-    const struct pv_record *rec = &it->rec;
-    if (rec->type != PV_RECORD_FILE && rec->type != PV_RECORD_NAME)
-        return PV_OK;
-    const struct pv_cluster_keys *keys = pv_keyring_find(ctx->keyring, &rec->kid);
-    if (keys == NULL) {
+    enum pv_err err = pv_record_index(&it->index, &it->rec, env_of(b, it), it->len, ctx->keyring,
+                                      pv_env_wall_ms(ctx->env), plain);
+    if (err == PV_E_UNSUPPORTED) {
         PV_LOG(ctx->env->log, PV_LOG_DEBUG, PV_SUB_SYNC, "record under a key we have not got",
-               "record", pv_log_id(rec->hash.b));
-        return PV_OK;
-    }
-    bool good = pv_epoch_plausible(rec->epoch, pv_env_wall_ms(ctx->env));
-    if (good) {
-        enum pv_err err = pv_record_open(plain, env_of(b, it), it->len, rec, keys);
-        if (err == PV_E_NOMEM)
-            return err;
-        good = err == PV_OK;
-    }
-    if (good)
-        good =
-            rec->type == PV_RECORD_FILE ? index_file(it, plain, keys) : index_name(it, plain, keys);
-    if (!good) {
+               "record", pv_log_id(it->rec.hash.b));
+    } else if (err == PV_E_CORRUPT) {
         it->verdict = SKIPPED;
         PV_LOG_LIMITED(ctx->env->log, PV_LOG_WARN, PV_SUB_SYNC, "malformed record", "record",
-                       pv_log_id(rec->hash.b));
+                       pv_log_id(it->rec.hash.b));
     }
-    return PV_OK;
+    return err == PV_E_NOMEM ? err : PV_OK;
 }
 
 static void verify_run(struct pv_job *job, const struct pv_job_context *ctx)
@@ -192,14 +148,7 @@ static void judge(struct pv_peer *p, struct item *it)
 static void add_op(struct pv_batch *b, struct item *it)
 {
     struct pv_commit_op *op = &b->ops[b->job.commit.count];
-    memset(op, 0, sizeof *op);
-    op->type = PV_COMMIT_RECORD;
-    op->u.record.env = env_of(b, it);
-    op->u.record.len = it->len;
-    op->u.record.has_link = it->has_link;
-    op->u.record.link_file_rid = it->link_file_rid;
-    op->u.record.has_prefix = it->has_prefix;
-    op->u.record.prefix_tag = it->prefix_tag;
+    *op = pv_record_index_op(&it->index, env_of(b, it), it->len);
     b->op_items[b->job.commit.count++] = it;
     if (it->rec.hlc > b->hlc)
         b->hlc = it->rec.hlc;
