@@ -456,7 +456,8 @@ enum pv_err pv_store_counts(struct pv_store *s, struct pv_store_counts *out)
         .pending = s->totals.pending,
         .disk_free_bytes = space.free_bytes,
         .unknown_files = s->unknown_files,
-        .may_collect = s->unknown_known && !s->keeps_unknown && s->unknown_files <= PV_UNKNOWN_MAX,
+        .may_collect = s->unknown_known && s->unknown_files <= PV_UNKNOWN_MAX,
+        .was_lost = s->keeps_unknown,
     };
     pthread_mutex_unlock(&s->state_mutex);
     return PV_OK;

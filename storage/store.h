@@ -178,8 +178,8 @@ struct pv_store_counts {
     uint64_t disk_free_bytes;
     uint64_t unknown_files; /* blob files without a row, found by pv_store_find_unknown */
     /* They have been looked for since the opening, and are no more than a crash leaves: vault.db
-     * may be believed about what is garbage. */
-    bool may_collect;
+     * may be believed about what is garbage, unless it was lost and made anew (was_lost). */
+    bool may_collect, was_lost;
 };
 PV_MUST enum pv_err pv_store_counts(struct pv_store *s, struct pv_store_counts *out);
 

@@ -46,7 +46,7 @@ struct pv_collect {
     struct pv_job job;
     struct pv_commit_op op;
     unsigned folder; /* of the look for unknown files */
-    bool may_collect;
+    bool may_collect, was_lost;
     struct pv_id unknown[PV_UNKNOWN_MAX];
     size_t unknown_count;
     uint64_t last; /* seq of the newest blob at the start: later ones stay */
@@ -352,6 +352,7 @@ static void run_look(struct pv_job *job, const struct pv_job_context *ctx)
     struct pv_store_counts counts;
     job->err = pv_store_counts(ctx->store, &counts);
     c->may_collect = job->err == PV_OK && counts.may_collect;
+    c->was_lost = job->err == PV_OK && counts.was_lost;
     if (job->err == PV_OK && !c->may_collect && c->folder < 256)
         job->err = pv_store_find_unknown(ctx->store, &c->folder, c->unknown, PV_UNKNOWN_MAX,
                                          &c->unknown_count);
@@ -382,6 +383,10 @@ static void begin(struct pv_collect *c)
         block(c, PV_EXIT_UNAVAILABLE,
               "no other member's records were found equal since the start: wait until one is in "
               "sync (see `peervault peers`)");
+    else if (c->was_lost && alone && !c->now)
+        block(c, PV_EXIT_CORRUPT,
+              "vault.db was lost and made anew, so garbage may be what it does not remember: "
+              "`peervault gc --now` deletes it all the same");
     if (c->why[0] != '\0' && !c->dry_run) {
         finish(c);
     } else if (c->leases_end && !c->dry_run) {
