@@ -72,6 +72,11 @@ static const struct pv_option verify_options[] = {
     {.name = NULL},
 };
 
+static const struct pv_option doctor_options[] = {
+    {"rebuild", 0, false, NULL, "make vault.db anew; no daemon may run"},
+    {.name = NULL},
+};
+
 static const struct pv_option ping_options[] = {
     {"count", 'c', false, "N", "how many times, 1 to 1000, default 3"},
     {.name = NULL},
@@ -323,6 +328,25 @@ const struct pv_command pv_commands[] = {
                     "peervault verify --deep --repair",
         .options = verify_options,
         .run = pv_cmd_verify,
+    },
+    {
+        .name = "doctor",
+        .arguments = "",
+        .help = "say what is wrong with the node, and what to do",
+        .details =
+            "Exits as `status` does; what only is to be looked at changes nothing of that.\n"
+            "--rebuild: vault.db is put aside and made anew from what can be read of it, from\n"
+            "records.bak, and from the blob files, which are all read. What was put aside ends\n"
+            "in the folder quarantine/ of the vault. Exits 4 when something could not be read;\n"
+            "what other nodes have comes back when the daemon runs.",
+        .json = "{\"problems\": [{\"exit\", \"text\"}], \"look\": [...]}; with --rebuild\n"
+                "{\"files\", \"names\", \"records\", \"blobs\", \"blob_bytes\", \"gaps\", "
+                "\"bad_files\",\n"
+                "\"refused\"}",
+        .examples = "peervault doctor\n"
+                    "peervault doctor --rebuild",
+        .options = doctor_options,
+        .run = pv_cmd_doctor,
     },
     {
         .name = "id",

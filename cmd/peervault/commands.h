@@ -46,6 +46,7 @@ enum pv_exit pv_cmd_status(const struct pv_cli *cli, const struct pv_args *args)
 enum pv_exit pv_cmd_peers(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_ping(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_verify(const struct pv_cli *cli, const struct pv_args *args);
+enum pv_exit pv_cmd_doctor(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_id(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_key_export(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_key_import(const struct pv_cli *cli, const struct pv_args *args);

@@ -7,6 +7,7 @@
 #include "cmd/peervault/commands.h"
 #include "cmd/peervault/output.h"
 #include "cmd/peervault/peers_table.h"
+#include "cmd/peervault/status.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -103,8 +104,7 @@ static enum pv_exit ask(struct pv_client *client, json_t *request, json_t **repl
     return exit;
 }
 
-/* The copies of all blobs are counted for those who look at the figure. */
-static enum pv_exit ask_all(struct pv_client *client, bool copies, json_t **status)
+enum pv_exit pv_status_ask(struct pv_client *client, bool copies, json_t **status)
 {
     json_t *peers = NULL;
     enum pv_exit exit =
@@ -129,7 +129,7 @@ static enum pv_exit show(const struct pv_cli *cli, const json_t *status, bool on
     return pv_out_flush();
 }
 
-static enum pv_exit say_problems(const json_t *status)
+enum pv_exit pv_status_problems(const json_t *status)
 {
     enum pv_exit all = PV_EXIT_OK;
     const json_t *problems = json_object_get(status, "problems");
@@ -151,11 +151,12 @@ enum pv_exit pv_cmd_status(const struct pv_cli *cli, const struct pv_args *args)
     bool watch = pv_args_has(args, "watch") && !embedded;
     do {
         json_t *status = NULL;
-        exit = ask_all(client, cli->json || !cli->quiet, &status);
+        /* The copies of all blobs are counted for those who look at the figure. */
+        exit = pv_status_ask(client, cli->json || !cli->quiet, &status);
         if (exit == PV_EXIT_OK)
             exit = show(cli, status, watch && cli->stdout_terminal);
         if (exit == PV_EXIT_OK)
-            problems = say_problems(status);
+            problems = pv_status_problems(status);
         json_decref(status);
         again = watch && exit == PV_EXIT_OK;
         if (again)

@@ -65,7 +65,7 @@ static json_t *find_problems(const struct status *s)
     if (s->counts.unknown_files > PV_UNKNOWN_MAX)
         complete = add_problem(problems, PV_EXIT_CORRUPT,
                                "blob files that vault.db does not know: it is old or lost commits; "
-                               "nothing is deleted: restore it from a later backup",
+                               "nothing is deleted: `peervault doctor --rebuild` takes them in",
                                NULL) &&
                    complete;
     if (s->lost_count > 0)

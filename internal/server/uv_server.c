@@ -507,10 +507,9 @@ enum pv_err pv_server_run(const struct pv_server_config *config, char *why)
         err = start_sessions(s);
     if (err != PV_OK) {
         fail(s, err,
-             err == PV_E_CORRUPT
-                 ? "the vault is damaged: move it away, put its keyring and identity "
-                   "into a new folder, and let the peers fill that"
-                 : "cannot open the vault");
+             err == PV_E_CORRUPT ? "vault.db is damaged: `peervault doctor --rebuild` makes it "
+                                   "anew from what is left"
+                                 : "cannot open the vault");
         close_handles(s);
         if (s->control != NULL)
             pv_control_server_close(s->control, on_nothing_left, s);
