@@ -45,7 +45,8 @@ PV_MUST enum pv_err pv_files_new(struct pv_files **out, const struct pv_files_co
 /* Every request must have been finished or cancelled, and the node closed. */
 void pv_files_free(struct pv_files *f);
 
-/* Begins what a daemon does by itself (garbage collection); rest ends it, before the node closes.
+/* Begins what a daemon does by itself (garbage collection, records.bak); rest ends it, before the
+ * node closes.
  */
 void pv_files_work(struct pv_files *f);
 void pv_files_rest(struct pv_files *f);
