@@ -219,52 +219,23 @@ static void take_file(struct rebuild *r, const struct pv_id *id, const char *pat
     add(r, &op, bytes, got);
 }
 
-struct listing {
-    struct pv_id *ids;
-    size_t count, cap;
-    unsigned folder;
-    bool no_memory;
-};
-
-static bool collect_id(void *arg, const char *name)
-{
-    struct listing *l = arg;
-    struct pv_id id;
-    if (pv_blob_path_parse(&id, name) != PV_OK || id.b[0] != l->folder)
-        return true;
-    if (l->count == l->cap) {
-        size_t cap = l->cap == 0 ? 256 : l->cap * 2;
-        struct pv_id *grown = pv_realloc(l->ids, cap * sizeof *grown);
-        l->no_memory = grown == NULL;
-        if (grown == NULL)
-            return false;
-        l->ids = grown;
-        l->cap = cap;
-    }
-    l->ids[l->count++] = id;
-    return true;
-}
-
 static void take_folder(struct rebuild *r, unsigned folder)
 {
-    char path[PATH_MAX_LEN];
-    struct listing l = {.folder = folder};
-    (void)snprintf(path, sizeof path, "blobs/%02x", folder & 0xff);
-    enum pv_err err = r->fs->list(r->fs->ctx, r->dir, path, collect_id, &l);
-    if (err == PV_OK && l.no_memory)
-        err = PV_E_NOMEM;
+    struct pv_id *ids = NULL;
+    size_t count = 0;
+    enum pv_err err = pv_vault_list_blobs(&r->setup->vault, folder, &ids, &count);
     r->err = err == PV_E_NOT_FOUND ? PV_OK : err;
-    for (size_t i = 0; r->err == PV_OK && i < l.count; i++) {
+    for (size_t i = 0; r->err == PV_OK && i < count; i++) {
         char blob[PV_BLOB_PATH_LEN + 1];
         struct pv_blob_info info;
-        err = pv_store_blob(r->store, &l.ids[i], &info);
-        pv_blob_path(blob, &l.ids[i]);
+        err = pv_store_blob(r->store, &ids[i], &info);
+        pv_blob_path(blob, &ids[i]);
         if (err == PV_E_NOT_FOUND)
-            take_file(r, &l.ids[i], blob);
+            take_file(r, &ids[i], blob);
         else
             r->err = err;
     }
-    pv_free(l.ids);
+    pv_free(ids);
     flush(r);
 }
 

@@ -2,7 +2,6 @@
 #include "storage/store_private.h"
 #include "internal/base/mem.h"
 
-#include <stdio.h>
 
 static void read_info(struct pv_query *q, struct pv_blob_info *out)
 {
@@ -260,31 +259,10 @@ enum pv_err pv_store_holder(struct pv_store *s, const struct pv_id *node_id, uns
 
 /* ---- unknown files ---- */
 
-struct listing {
+struct listing { /* of a folder; those that turn out to be known are taken out */
     struct pv_id *ids;
-    size_t count, cap;
-    unsigned folder;
-    bool no_memory;
+    size_t count;
 };
-
-static bool collect_id(void *arg, const char *name)
-{
-    struct listing *l = arg;
-    struct pv_id id;
-    if (pv_blob_path_parse(&id, name) != PV_OK || id.b[0] != l->folder)
-        return true; /* not a blob's name: not ours to judge */
-    if (l->count == l->cap) {
-        size_t cap = l->cap == 0 ? 256 : l->cap * 2;
-        struct pv_id *grown = pv_realloc(l->ids, cap * sizeof *grown);
-        l->no_memory = grown == NULL;
-        if (grown == NULL)
-            return false;
-        l->ids = grown;
-        l->cap = cap;
-    }
-    l->ids[l->count++] = id;
-    return true;
-}
 
 static enum pv_err lacks_row(struct pv_db *db, const struct pv_id *id, bool *out)
 {
@@ -353,13 +331,8 @@ enum pv_err pv_store_find_unknown(struct pv_store *s, unsigned *folder, struct p
                                   size_t max, size_t *count)
 {
     PV_ASSERT(*folder < 256);
-    const struct pv_fs *fs = s->config.vault->fs;
-    struct listing l = {.folder = *folder};
-    char path[sizeof "blobs/00"];
-    snprintf(path, sizeof path, "blobs/%02x", *folder & 0xff);
-    enum pv_err err = fs->list(fs->ctx, s->config.vault->dir, path, collect_id, &l);
-    if (err == PV_OK && l.no_memory)
-        err = PV_E_NOMEM;
+    struct listing l = {.ids = NULL};
+    enum pv_err err = pv_vault_list_blobs(s->config.vault, *folder, &l.ids, &l.count);
     if (err == PV_OK && *folder == 0) {
         pthread_mutex_lock(&s->state_mutex);
         s->scan.count = 0;

@@ -168,3 +168,50 @@ void pv_vault_close(struct pv_vault *v)
         (void)v->fs->close(v->fs->ctx, v->dir);
     v->lock = v->dir = PV_FD_NONE;
 }
+
+/* ---- blob folders ---- */
+
+struct listing {
+    struct pv_id *ids;
+    size_t count, cap;
+    unsigned folder;
+    bool no_memory;
+};
+
+static bool collect_id(void *arg, const char *name)
+{
+    struct listing *l = arg;
+    struct pv_id id;
+    if (pv_blob_path_parse(&id, name) != PV_OK || id.b[0] != l->folder)
+        return true; /* not a blob's name: not ours to judge */
+    if (l->count == l->cap) {
+        size_t cap = l->cap == 0 ? 256 : l->cap * 2;
+        struct pv_id *grown = pv_realloc(l->ids, cap * sizeof *grown);
+        l->no_memory = grown == NULL;
+        if (grown == NULL)
+            return false;
+        l->ids = grown;
+        l->cap = cap;
+    }
+    l->ids[l->count++] = id;
+    return true;
+}
+
+enum pv_err pv_vault_list_blobs(const struct pv_vault *v, unsigned folder, struct pv_id **ids,
+                                size_t *count)
+{
+    struct listing l = {.folder = folder};
+    char path[sizeof "blobs/00"];
+    PV_ASSERT(folder < 256);
+    (void)snprintf(path, sizeof path, "blobs/%02x", folder & 0xff);
+    enum pv_err err = v->fs->list(v->fs->ctx, v->dir, path, collect_id, &l);
+    if (err == PV_OK && l.no_memory)
+        err = PV_E_NOMEM;
+    if (err != PV_OK) {
+        pv_free(l.ids);
+        return err;
+    }
+    *ids = l.ids;
+    *count = l.count;
+    return PV_OK;
+}

@@ -27,6 +27,11 @@ struct pv_vault {
     pv_fd dir, lock;
 };
 
+/* The ids of all files in blobs/<2 hex of folder> that are named like blobs, in no order; *ids is
+ * to be freed. What else lies there is passed over. NOT_FOUND: no such folder. NOMEM, IO. */
+PV_MUST enum pv_err pv_vault_list_blobs(const struct pv_vault *v, unsigned folder,
+                                        struct pv_id **ids, size_t *count);
+
 /*
  * Makes the folder (0700, parents too) with its sub-folders, the 256 blob folders included; what
  * exists is left alone. Needs real paths: the only call here that does.
