@@ -114,6 +114,7 @@ enum act {
     META,    /* value a */
     EXPIRE,  /* all leases are over */
     COLLECT, /* blob a */
+    LEAVE,   /* blob a, if it is bad; alone in its batch */
 };
 
 struct item {
@@ -155,6 +156,10 @@ static const struct step script[] = {
     {"replace a file", COMMITS, {{{REPLACE, 1, 0}}}},
     {"replace a row", COMMITS, {{{REPLACE, 0, 0}, {PUT, 22, 0}}}},
     {"replace what is good", COMMITS, {{{REPLACE, 2, 0}, {REPLACE, 1, 0}, {REPLACE, 3, 0}}}},
+    {"rot again", BREAK, {{{PUT, 17, 0}}}},
+    {"what is bad leaves", COMMITS, {{{LEAVE, 17, 0}}}},
+    {"what is good stays", COMMITS, {{{LEAVE, 2, 0}}}},
+    {"and comes back", COMMITS, {{{PUT, 17, 0}}}},
     {.name = "stray file", .kind = STRAY},
     {.name = "sweep", .kind = SWEEP},
     {"meta", COMMITS, {{{META, 1, 0}}}},
@@ -274,6 +279,10 @@ static bool item_in_model(struct pvt_world *w, struct pvt_model *m, const struct
         if (m->blobs[i->a].expired)
             m->blobs[i->a] = (struct pvt_model_blob){.here = false};
         break;
+    case LEAVE:
+        if (m->blobs[i->a].damaged)
+            m->blobs[i->a] = (struct pvt_model_blob){.here = false};
+        break;
     case FAIL:
         return false;
     case END:
@@ -376,6 +385,8 @@ static struct pv_commit_op op_of(const struct item *i)
         return (struct pv_commit_op){
             .type = PV_COMMIT_SWEEP,
             .u.sweep = {.ids = &pvt_cast()->blobs[i->a].id, .count = 1, .record_seq = INT64_MAX}};
+    case LEAVE:
+        return (struct pv_commit_op){.type = PV_COMMIT_BAD, .u.bad.id = pvt_cast()->blobs[i->a].id};
     case LEASE:
     case FAIL:
     case END:
