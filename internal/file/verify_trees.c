@@ -120,6 +120,26 @@ static enum pv_err look_at(struct pv_verify *v, const struct pv_entry *e,
     return err == PV_E_NOT_FOUND ? PV_OK : err;
 }
 
+/* Garbage collection takes what no file needs any more, also while we look. */
+static enum pv_err drop_if_removed(struct pv_verify *v, const struct pv_job_context *ctx)
+{
+    struct pv_record rec;
+    bool pending;
+    uint8_t *plain = pv_malloc(PV_RECORD_BODY_MAX);
+    if (plain == NULL)
+        return PV_E_NOMEM;
+    enum pv_err err = pv_open_live(plain, &rec, &pending, &v->roots[v->root_next - 1].rid, ctx);
+    pv_wipe(plain, PV_RECORD_BODY_MAX);
+    pv_free(plain);
+    if (err == PV_E_NOT_FOUND) {
+        v->finding_count = 0;
+        v->file_bad = 0;
+        v->is_stuck = false;
+        v->walk_end = true;
+    }
+    return err == PV_E_NOMEM ? err : PV_OK;
+}
+
 static void run_walk(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct pv_verify *v = PV_CONTAINER_OF(job, struct pv_verify, job);
@@ -138,6 +158,8 @@ static void run_walk(struct pv_job *job, const struct pv_job_context *ctx)
             break;
         job->err = look_at(v, &e, ctx);
     }
+    if (job->err == PV_OK && (v->finding_count > 0 || (v->walk_end && v->file_bad > 0)))
+        job->err = drop_if_removed(v, ctx);
 }
 
 /* ---- a file that is not whole ---- */

@@ -2,6 +2,7 @@
 import json
 import os
 import signal
+import threading
 
 from harness import cluster, sha256_of, wait_has_blobs, wait_until
 
@@ -109,6 +110,35 @@ def test_without_a_daemon(scene):
     assert a.run("verify", "--deep").text.endswith("no damage\n")
     assert a.get(key) == open(source, "rb").read()
     a.run("verify", "--depth", code=2)
+
+
+def test_no_false_alarm_while_files_come_and_go(scene):
+    a, b = cluster(scene, "ab", PEERVAULT_GC_GRACE="0s")
+    files = [scene.file(f"f{i}", size, seed=i) for i, size in enumerate([3 * MIB, 20000, 70000, 500, MIB])]
+    stop = threading.Event()
+    trouble = []
+
+    def churn():
+        try:
+            while not stop.is_set():
+                keys = a.store(*files, "--no-wait")
+                for key in keys:
+                    a.run("rm", key)
+                a.run("gc", "--now", code=None)
+        except AssertionError as e:
+            trouble.append(e)
+
+    worker = threading.Thread(target=churn)
+    worker.start()
+    try:
+        for i in range(8):
+            assert report(a, *["--deep"][:i % 2])[2]["clean"]
+    finally:
+        stop.set()
+        worker.join()
+    assert not trouble, trouble
+    assert a.run("verify", "--deep").text.endswith("no damage\n")
+    assert a.status()["quarantined"] == 0
 
 
 def test_a_client_that_goes_away(scene):

@@ -423,6 +423,60 @@ Test(verify, many_missing_blobs)
     pvt_server_free(s);
 }
 
+/* The file goes, and its blobs with it, before the record is looked at or after: nothing is missing
+ * of a file that nobody has any more. */
+Test(verify, a_file_that_is_removed_meanwhile)
+{
+    enum { CHUNKS = 3, BLOBS = CHUNKS + 1 };
+    for (uint64_t steps = 0; steps < 40; steps++) {
+        struct pvt_server *s = pvt_server_new(1);
+        struct pvt_node *n = pvt_me(s);
+        struct pv_entry chunks[CHUNKS], root;
+        struct pv_id ids[BLOBS], rid;
+        struct pv_file_body body = {.size = CHUNKS, .chunker = PV_CHUNKER_GEAR1};
+        for (int i = 0; i < CHUNKS; i++) {
+            pvt_put_payload(n, n, PV_BLOB_CHUNK, &i, sizeof i, sizeof i, false, &chunks[i]);
+            ids[i] = chunks[i].id;
+        }
+        pvt_put_node(n, n, chunks, CHUNKS, &root);
+        ids[CHUNKS] = root.id;
+        body.root = root;
+        body.size = root.length;
+        pv_sha256(body.sha256.b, "any", 3);
+        pvt_put_file(n, &body, &rid);
+
+        struct pvt_client *c = pvt_begin(s, json_pack("{s:s}", "op", "verify"));
+        pvt_steps(&s->net, steps);
+        static uint8_t env[PV_RECORD_LEN_MAX];
+        uint8_t salt[32] = {3};
+        struct pv_record_draft draft = {.type = PV_RECORD_FILE,
+                                        .flags = PV_RECORD_TOMBSTONE,
+                                        .rid = rid,
+                                        .hlc = pvt_hlc(n) + 1,
+                                        .epoch = pv_epoch_of(n->env.wall_ms),
+                                        .body = (const uint8_t *)"x",
+                                        .body_len = 1};
+        struct pv_commit_op ops[3] = {{.type = PV_COMMIT_RECORD}, {.type = PV_COMMIT_EXPIRE}};
+        cr_assert_eq(pv_record_seal(env, &ops[0].u.record.len, &draft,
+                                    pv_keyring_active(&n->keyring), n->identity.seed, salt),
+                     PV_OK);
+        ops[0].u.record.env = env;
+        pvt_commit(n, ops, 2);
+        ops[0] = (struct pv_commit_op){.type = PV_COMMIT_SWEEP};
+        ops[0].u.sweep.ids = ids;
+        ops[0].u.sweep.count = BLOBS;
+        ops[0].u.sweep.record_seq = INT64_MAX;
+        pvt_commit(n, ops, 1);
+        cr_assert_eq(pvt_counts(n).blobs, 0);
+        pvt_settle(&s->net);
+        pvt_assert_ok(c);
+        cr_assert_null(event(c, "problem", 0), "%llu", (unsigned long long)steps);
+        cr_assert(json_is_true(json_object_get(c->final, "clean")));
+        pvt_client_free(c);
+        pvt_server_free(s);
+    }
+}
+
 /* A client that does not read holds the work up; one that goes ends it, at any step. */
 Test(verify, clients_that_stall_or_leave)
 {
