@@ -219,12 +219,29 @@ static void take_file(struct rebuild *r, const struct pv_id *id, const char *pat
     add(r, &op, bytes, got);
 }
 
+/* A process that was killed may have left names that are not on the disk yet; rows must not come
+ * before them. The bytes are: they were synced under their temporary names. */
+static enum pv_err sync_folder(struct rebuild *r, unsigned folder)
+{
+    char path[PATH_MAX_LEN];
+    pv_fd fd;
+    (void)snprintf(path, sizeof path, "blobs/%02x", folder & 0xff);
+    enum pv_err err = r->fs->open(r->fs->ctx, r->dir, path, PV_FS_READ | PV_FS_DIRECTORY, &fd);
+    if (err != PV_OK)
+        return err;
+    err = r->fs->sync(r->fs->ctx, fd);
+    (void)r->fs->close(r->fs->ctx, fd); /* only synced */
+    return err;
+}
+
 static void take_folder(struct rebuild *r, unsigned folder)
 {
     struct pv_id *ids = NULL;
     size_t count = 0;
     enum pv_err err = pv_vault_list_blobs(&r->setup->vault, folder, &ids, &count);
     r->err = err == PV_E_NOT_FOUND ? PV_OK : err;
+    if (r->err == PV_OK && count > 0)
+        r->err = sync_folder(r, folder);
     for (size_t i = 0; r->err == PV_OK && i < count; i++) {
         char blob[PV_BLOB_PATH_LEN + 1];
         struct pv_blob_info info;

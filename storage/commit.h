@@ -44,7 +44,7 @@ struct pv_commit_op {
             /* The stored bytes are bad: a file moves to quarantine/ first. One that turns out to be
              * good is left alone. */
             bool replace;
-            bool in_place;   /* a file with these bytes lies in its place already: only the row */
+            bool in_place;   /* a file with these bytes lies in its place, synced: only the row */
             bool has_holder; /* who gave it to us holds it too */
             struct pv_id holder;
             const uint8_t *bytes; /* borrowed until done */
