@@ -31,6 +31,7 @@ static const struct choice convergences[] = {{"cluster", PV_CONVERGENCE_CLUSTER}
                                              {"epoch", PV_CONVERGENCE_EPOCH},
                                              {"off", PV_CONVERGENCE_OFF},
                                              {NULL}};
+static const struct choice switches[] = {{"on", 1}, {"off", 0}, {NULL}};
 static const struct choice log_formats[] = {{"logfmt", 0}, {"json", 1}, {NULL}};
 
 #define SECONDS UINT64_C(1000)
@@ -77,6 +78,9 @@ static const struct key {
                                "where equal content becomes equal blobs: everywhere, within a "
                                "day, or never",
                                CHOICE, offsetof(struct pv_config, convergence), 0, 0, convergences},
+    [PV_CONFIG_SCRUB] = {"scrub", "on", "on or off",
+                         "whether the daemon reads all it keeps once a week, and repairs it",
+                         CHOICE, offsetof(struct pv_config, scrub), 0, 0, switches},
     [PV_CONFIG_LOG_LEVEL] = {"log_level", "info",
                              "error, warn, info or debug, and SUBSYSTEM=LEVEL, comma separated",
                              "what is logged", LOG_LEVEL, offsetof(struct pv_config, log_level), 0,

@@ -17,6 +17,7 @@
  *   mem_limit      32MiB .. 64GiB                            64MiB
  *   disk_limit     0 (none), or from 1MiB                    0
  *   convergence    cluster | epoch | off                     cluster
+ *   scrub          on | off                                  on
  *   log_level      as pv_log_set_levels                      info
  *   log_format     logfmt | json                             logfmt
  *
@@ -53,6 +54,7 @@ enum pv_config_key {
     PV_CONFIG_MEM_LIMIT,
     PV_CONFIG_DISK_LIMIT,
     PV_CONFIG_CONVERGENCE,
+    PV_CONFIG_SCRUB,
     PV_CONFIG_LOG_LEVEL,
     PV_CONFIG_LOG_FORMAT,
     PV_CONFIG_KEY_COUNT
@@ -70,6 +72,7 @@ struct pv_config {
     uint64_t mem_limit_bytes;
     uint64_t disk_limit_bytes; /* 0: none */
     uint64_t convergence;      /* enum pv_convergence */
+    uint64_t scrub;            /* 0 or 1 */
     char log_level[PV_CONFIG_LOG_LEVEL_MAX + 1];
     uint64_t log_json; /* 0 or 1 */
 

@@ -217,5 +217,6 @@ struct pv_server_config pv_access_server(struct pv_access *a, const struct pv_cl
         .mem_limit_bytes = c->mem_limit_bytes,
         .disk_limit_bytes = c->disk_limit_bytes,
         .convergence = (enum pv_convergence)c->convergence,
+        .no_scrub = c->scrub == 0,
     };
 }

@@ -42,7 +42,8 @@ void pv_files_free(struct pv_files *f)
 void pv_files_work(struct pv_files *f)
 {
     pv_collect_schedule(f);
-    pv_scrub_schedule(f);
+    if (!f->config.no_scrub)
+        pv_scrub_schedule(f);
     pv_backup_schedule(f);
 }
 

@@ -29,6 +29,7 @@ struct pv_files_config {
     enum pv_convergence convergence;
     unsigned replicas;
     uint64_t gc_grace_ms; /* removed files can be restored for so long */
+    bool no_scrub;
     /* May be NULL: the server's own part of `status`, of a connected peer, and of `peers` (those
      * that are no members yet; status.c adds the members). */
     void (*describe_status)(void *arg, json_t *status);

@@ -375,6 +375,7 @@ static enum pv_err start_node(struct server *s)
         .convergence = c->convergence,
         .replicas = c->replicas,
         .gc_grace_ms = c->gc_grace_ms,
+        .no_scrub = c->no_scrub,
         .describe_status = pv_server_describe_status,
         .describe_link = pv_server_describe_link,
         .describe_peers = pv_server_describe_peers,

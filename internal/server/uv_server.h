@@ -27,6 +27,7 @@ struct pv_server_config {
     uint64_t max_skew_ms, gc_grace_ms;
     uint64_t mem_limit_bytes, disk_limit_bytes;
     enum pv_convergence convergence;
+    bool no_scrub;
 
     /* From the loop thread, once everything is up. listening: NULL when embedded. */
     void (*ready)(void *arg, const char *listening);

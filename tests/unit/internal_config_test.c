@@ -128,8 +128,8 @@ static void assert_shows(const struct pv_config *c, enum pv_config_key key, cons
 Test(config, defaults_are_the_documented_ones)
 {
     static const char *const shown[PV_CONFIG_KEY_COUNT] = {
-        "127.0.0.1:3000", "",  "3",       "keyed", "12h",   "5m", "7d",
-        "64MiB",          "0", "cluster", "info",  "logfmt"};
+        "127.0.0.1:3000", "",  "3",       "keyed", "12h",  "5m",    "7d",
+        "64MiB",          "0", "cluster", "on",    "info", "logfmt"};
     struct fixture *f = fixture_new();
     assert_loads(f); /* neither file nor environment */
     struct pv_config *c = &f->config;
@@ -144,6 +144,7 @@ Test(config, defaults_are_the_documented_ones)
     cr_assert_eq(c->disk_limit_bytes, 0);
     cr_assert_eq(c->convergence, PV_CONVERGENCE_CLUSTER);
     cr_assert_str_eq(c->log_level, "info");
+    cr_assert_eq(c->scrub, 1);
     cr_assert_eq(c->log_json, 0);
     for (unsigned k = 0; k < PV_CONFIG_KEY_COUNT; k++) {
         cr_assert_eq(c->origin[k], PV_FROM_DEFAULT);
@@ -196,8 +197,8 @@ Test(config, flag_beats_environment_beats_file_beats_default)
 Test(config, every_key_is_read_from_every_source)
 {
     static const char *const values[PV_CONFIG_KEY_COUNT] = {
-        "localhost:0", "a:1,b:2", "64",    "blind",           "90d", "1s", "0s",
-        "32MiB",       "1MiB",    "epoch", "warn,node=debug", "json"};
+        "localhost:0", "a:1,b:2", "64",  "blind",           "90d", "1s", "0s", "32MiB",
+        "1MiB",        "epoch",   "off", "warn,node=debug", "json"};
     for (int source = PV_FROM_FILE; source <= PV_FROM_FLAG; source++) {
         struct fixture *f = fixture_new();
         struct pv_config_flag flags[PV_CONFIG_KEY_COUNT];
@@ -340,6 +341,7 @@ Test(config, each_malformed_value_is_refused)
         "log_level=info,disk=debug",
         "log_level=",
         "log_format=xml",
+        "scrub=yes",
         "listen=:3000",
         "listen=localhost",
         "listen=localhost:",

@@ -197,6 +197,22 @@ Test(scrub, what_cannot_be_read)
     end(s);
 }
 
+Test(scrub, can_be_left_out)
+{
+    struct pvt_server *s = with_file(1);
+    s->files->config.no_scrub = true;
+    pv_files_work(s->files);
+    cr_assert_null(s->files->scrub);
+    pv_files_rest(s->files);
+    s->files->config.no_scrub = false;
+    pv_files_work(s->files);
+    cr_assert_not_null(s->files->scrub);
+    pv_files_rest(s->files);
+    cr_assert_null(s->files->scrub);
+    pvt_settle(&s->net);
+    pvt_server_free(s);
+}
+
 /* ---- the pace ---- */
 
 /* The rest after a slice in which each blob took so long; *took: the slice. */
