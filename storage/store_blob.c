@@ -2,7 +2,6 @@
 #include "storage/store_private.h"
 #include "internal/base/mem.h"
 
-
 static void read_info(struct pv_query *q, struct pv_blob_info *out)
 {
     out->seq = pv_col_u64(q, 0);
