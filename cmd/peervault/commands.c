@@ -334,12 +334,11 @@ const struct pv_command pv_commands[] = {
         .name = "doctor",
         .arguments = "",
         .help = "say what is wrong with the node, and what to do",
-        .details =
-            "Exits as `status` does; what only is to be looked at changes nothing of that.\n"
-            "--rebuild: vault.db is put aside and made anew from what can be read of it, from\n"
-            "records.bak, and from the blob files, which are all read. What was put aside ends\n"
-            "in the folder quarantine/ of the vault. Exits 4 when something could not be read;\n"
-            "what other nodes have comes back when the daemon runs.",
+        .details = "Exits as `status` does; what only is to be looked at changes nothing of that.\n"
+                   "--rebuild: vault.db is put aside and made anew from what can be read of it,\n"
+                   "from records.bak, and from the blob files, which are all read. What was put\n"
+                   "aside ends in the folder quarantine/ of the vault. Exits 4 when something\n"
+                   "could not be read; what other nodes have comes back when the daemon runs.",
         .json = "{\"problems\": [{\"exit\", \"text\"}], \"look\": [...]}; with --rebuild\n"
                 "{\"files\", \"names\", \"records\", \"blobs\", \"blob_bytes\", \"gaps\", "
                 "\"bad_files\",\n"
