@@ -132,7 +132,7 @@ def test_restore_after_damage(scene):
             f.seek(page * 4096 + 100)
             f.write(b"damaged")
     result = b.run("ls", code=4)
-    assert b"put its keyring and identity into a new folder" in result.err, result
+    assert b"vault.db is damaged: `peervault doctor --rebuild`" in result.err, result
     os.rename(b.vault, scene.path("damaged"))
     os.mkdir(b.vault, 0o700)
     for name in SECRETS:
