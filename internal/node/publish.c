@@ -477,7 +477,7 @@ static bool wants_blobs(const struct pv_node *n, const struct pv_pending *e)
 void pv_publish_on_held(struct pv_node *n)
 {
     struct pv_pending *e = n->publish->checking;
-    if (e != NULL && !e->safe) /* what is being counted may just have become more */
+    if (e != NULL && wants_blobs(n, e)) /* what is being counted may just have become more */
         e->again = true;
     wake(n, wants_blobs);
 }
