@@ -127,20 +127,26 @@ static void place_file(struct pv_batch *b, struct pv_blob_job *job)
     job->in_place = true;
 }
 
-static void sync_folder(struct pv_batch *b, unsigned folder)
+enum pv_err pv_sync_folder(struct pv_store *s, const char *path)
 {
-    const struct pv_fs *fs = b->s->config.vault->fs;
-    char path[sizeof "blobs/00"];
+    const struct pv_fs *fs = s->config.vault->fs;
     pv_fd fd;
-    snprintf(path, sizeof path, "blobs/%02x", folder & 0xff);
     enum pv_err err =
-        fs->open(fs->ctx, b->s->config.vault->dir, path, PV_FS_READ | PV_FS_DIRECTORY, &fd);
-    if (err == PV_OK) {
-        err = fs->sync(fs->ctx, fd);
-        if (err != PV_OK)
-            pv_store_fatal(b->s, "sync blob folder", err);
-        (void)fs->close(fs->ctx, fd);
-    }
+        fs->open(fs->ctx, s->config.vault->dir, path, PV_FS_READ | PV_FS_DIRECTORY, &fd);
+    if (err != PV_OK)
+        return err;
+    err = fs->sync(fs->ctx, fd);
+    if (err != PV_OK)
+        pv_store_fatal(s, "sync folder", err);
+    (void)fs->close(fs->ctx, fd); /* only synced */
+    return err;
+}
+
+static void sync_blob_folder(struct pv_batch *b, unsigned folder)
+{
+    char path[sizeof "blobs/00"];
+    snprintf(path, sizeof path, "blobs/%02x", folder & 0xff);
+    enum pv_err err = pv_sync_folder(b->s, path);
     for (size_t i = 0; i < b->job_count && err != PV_OK; i++)
         if (b->jobs[i].id.b[0] == folder && b->jobs[i].err == PV_OK)
             fail_job(b, &b->jobs[i], err, "sync folder");
@@ -155,7 +161,7 @@ static void place_files(struct pv_batch *b)
     }
     for (unsigned i = 0; i < 256 && !broken(b); i++)
         if (touched[i])
-            sync_folder(b, i);
+            sync_blob_folder(b, i);
 }
 
 /* Temporary files of failed jobs, and files in place for which there is no row, for certain. */

@@ -18,21 +18,6 @@ enum { SAME_NAME_MAX = 100 }; /* of one blob in quarantine/; then the last is wr
 
 enum { QUARANTINE_PATH_LEN = sizeof "quarantine/" + PV_ID_HEX_LEN + sizeof ".99" };
 
-static enum pv_err sync_folder(struct pv_store *s, const char *path)
-{
-    const struct pv_fs *fs = s->config.vault->fs;
-    pv_fd fd;
-    enum pv_err err =
-        fs->open(fs->ctx, s->config.vault->dir, path, PV_FS_READ | PV_FS_DIRECTORY, &fd);
-    if (err != PV_OK)
-        return err;
-    err = fs->sync(fs->ctx, fd);
-    if (err != PV_OK)
-        pv_store_fatal(s, "sync folder", err);
-    (void)fs->close(fs->ctx, fd); /* only synced */
-    return err;
-}
-
 static void quarantine_path(struct pv_store *s, char out[static QUARANTINE_PATH_LEN],
                             const struct pv_id *id)
 {
@@ -59,9 +44,9 @@ enum pv_err pv_quarantine(struct pv_store *s, const struct pv_id *id)
     if (err == PV_E_NOT_FOUND)
         return PV_OK;
     if (err == PV_OK)
-        err = sync_folder(s, "quarantine");
+        err = pv_sync_folder(s, "quarantine");
     (void)snprintf(folder, sizeof folder, "blobs/%02x", id->b[0]);
-    return err == PV_OK ? sync_folder(s, folder) : err;
+    return err == PV_OK ? pv_sync_folder(s, folder) : err;
 }
 
 /* A small blob's bytes as a file, for whoever wants to know what became of them. */
@@ -87,7 +72,7 @@ static enum pv_err keep_bytes(struct pv_store *s, const struct pv_id *id,
     if (err == PV_OK)
         err = fs->rename(fs->ctx, dir, from, dir, to);
     if (err == PV_OK)
-        err = sync_folder(s, "quarantine");
+        err = pv_sync_folder(s, "quarantine");
     else
         (void)fs->unlink(fs->ctx, dir, from); /* tmp/ is emptied at the next opening anyway */
     return err;

@@ -74,6 +74,15 @@ static struct pv_query scan(struct pv_db *db, uint8_t type, const struct pv_id *
     return q;
 }
 
+/* The record of a row of such a scan: type, pending and envelope are its columns 1 to 3. */
+static bool give_record(struct pv_query *q, pv_store_record_fn each, void *arg)
+{
+    size_t len;
+    const uint8_t *env = pv_col_blob(q, 3, &len);
+    bool pending = pv_col_u64(q, 2) != 0;
+    return q->err != PV_OK || each(arg, env, len, pending);
+}
+
 enum pv_err pv_store_records(struct pv_store *s, uint8_t type, struct pv_id *after, size_t max,
                              pv_store_record_fn each, void *arg, bool *end)
 {
@@ -87,11 +96,7 @@ enum pv_err pv_store_records(struct pv_store *s, uint8_t type, struct pv_id *aft
     while (more && go_on && given < max && rows < PV_SCAN_ROWS_MAX) {
         pv_col_id(&q, 0, &at);
         if (type == 0 || pv_col_u64(&q, 1) == type) {
-            size_t len;
-            const uint8_t *env = pv_col_blob(&q, 3, &len);
-            bool pending = pv_col_u64(&q, 2) != 0;
-            if (q.err == PV_OK)
-                go_on = each(arg, env, len, pending);
+            go_on = give_record(&q, each, arg);
             given++;
         }
         rows++;
@@ -121,11 +126,7 @@ enum pv_err pv_store_records_since(struct pv_store *s, uint8_t type, uint64_t *s
     while (more && go_on && given < max) {
         at = pv_col_u64(&q, 0);
         if (type == 0 || pv_col_u64(&q, 1) == type) {
-            size_t len;
-            const uint8_t *env = pv_col_blob(&q, 3, &len);
-            bool pending = pv_col_u64(&q, 2) != 0;
-            if (q.err == PV_OK)
-                go_on = each(arg, env, len, pending);
+            go_on = give_record(&q, each, arg);
             given++;
         }
         rows++;
