@@ -68,6 +68,8 @@ enum pv_exit pv_client_lost(struct pv_client *c);
 bool pv_json_set_bytes(json_t *object, const char *key, const char *bytes);
 /* OK, or the error of a final reply as a line ("subject: ..." when not NULL), with candidates. */
 enum pv_exit pv_reply_exit(const json_t *reply, const char *subject);
+/* Takes out of a reply or an event what belongs to the protocol: id, ok, event. */
+void pv_message_strip(json_t *message);
 const char *pv_json_text(const json_t *object, const char *key); /* "" when not there */
 json_int_t pv_json_int(const json_t *object, const char *key);   /* 0 when not there */
 /* What set_bytes set, as bytes with a NUL behind; NULL when it is not there. To be freed. */

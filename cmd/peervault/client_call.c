@@ -95,6 +95,13 @@ char *pv_json_name(const json_t *object, size_t *len)
     return pv_json_bytes(object, "name", len);
 }
 
+void pv_message_strip(json_t *message)
+{
+    json_object_del(message, "id");
+    json_object_del(message, "ok");
+    json_object_del(message, "event");
+}
+
 enum pv_exit pv_reply_exit(const json_t *reply, const char *subject)
 {
     if (json_is_true(json_object_get(reply, "ok")))

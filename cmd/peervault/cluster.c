@@ -9,12 +9,6 @@
 
 enum { PING_COUNT_MAX = 1000, PING_COUNT = 3 };
 
-static void strip(json_t *o)
-{
-    json_object_del(o, "id");
-    json_object_del(o, "ok");
-}
-
 /* ---- peers ---- */
 
 /* A question that makes no sense without a daemon. */
@@ -87,7 +81,7 @@ enum pv_exit pv_cmd_ping(const struct pv_cli *cli, const struct pv_args *args)
     ping.rtts = json_array();
     enum pv_exit exit = ask_daemon(cli, rq, on_pong, &ping, ping.node, &reply);
     if (exit == PV_EXIT_OK && cli->json) {
-        strip(reply);
+        pv_message_strip(reply);
         json_object_set(reply, "rtt_ms", ping.rtts);
         exit = pv_out_json(json_incref(reply));
     } else if (exit == PV_EXIT_OK && !cli->quiet) {

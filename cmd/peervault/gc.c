@@ -76,8 +76,7 @@ enum pv_exit pv_cmd_gc(const struct pv_cli *cli, const struct pv_args *args)
     if (exit == PV_EXIT_OK && now && !dry_run)
         pv_cli_note(cli, "files that were removed before can no longer be restored");
     if (exit == PV_EXIT_OK && cli->json) {
-        json_object_del(reply, "id");
-        json_object_del(reply, "ok");
+        pv_message_strip(reply);
         exit = pv_out_json(json_incref(reply));
     } else if (exit == PV_EXIT_OK) {
         exit = print(reply, now);

@@ -106,8 +106,7 @@ static enum pv_exit print_json(struct download *d)
 {
     json_t *o = d->file;
     d->file = NULL;
-    json_object_del(o, "id");
-    json_object_del(o, "event");
+    pv_message_strip(o);
     if (pv_json_text(o, "name")[0] == '\0')
         json_object_del(o, "name");
     (void)pv_json_set_bytes(o, "file", d->path);

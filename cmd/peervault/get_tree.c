@@ -99,8 +99,7 @@ static void on_settled(void *ctx, const char *name, void *tag, const char *why)
         json_decref(file);
         return;
     }
-    json_object_del(file, "id");
-    json_object_del(file, "event");
+    pv_message_strip(file);
     json_object_del(file, "name");
     json_object_del(file, "name_hex");
     if (path != NULL) {

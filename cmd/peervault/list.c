@@ -27,13 +27,6 @@ struct list {
     enum pv_exit exit;     /* of the first failure on our side */
 };
 
-static void strip(json_t *o)
-{
-    json_object_del(o, "id");
-    json_object_del(o, "event");
-    json_object_del(o, "ok");
-}
-
 static void on_entry(void *ctx, const json_t *event)
 {
     struct list *l = ctx;
@@ -41,7 +34,7 @@ static void on_entry(void *ctx, const json_t *event)
         return;
     if (l->cli->json) {
         json_t *o = json_deep_copy(event);
-        strip(o);
+        pv_message_strip(o);
         l->exit = pv_out_json(o);
         return;
     }
@@ -143,7 +136,7 @@ static void on_version(void *ctx, const json_t *event)
         return;
     if (l->cli->json) {
         json_t *o = json_deep_copy(event);
-        strip(o);
+        pv_message_strip(o);
         l->exit = pv_out_json(o);
         return;
     }
@@ -256,7 +249,7 @@ enum pv_exit pv_cmd_stat(const struct pv_cli *cli, const struct pv_args *args)
     }
     enum pv_exit exit = ask(cli, rq, NULL, NULL, args->words[0], &reply);
     if (exit == PV_EXIT_OK && cli->json) {
-        strip(reply);
+        pv_message_strip(reply);
         exit = pv_out_json(reply);
         reply = NULL;
     } else if (exit == PV_EXIT_OK) {

@@ -36,8 +36,7 @@ static enum pv_exit restore_one(const struct pv_cli *cli, struct pv_client *clie
         return exit;
     exit = pv_reply_exit(reply, target);
     if (exit == PV_EXIT_OK && cli->json) {
-        json_object_del(reply, "id");
-        json_object_del(reply, "ok");
+        pv_message_strip(reply);
         exit = pv_out_json(json_incref(reply));
         *lost = exit != PV_EXIT_OK;
     } else if (exit == PV_EXIT_OK) {

@@ -99,8 +99,7 @@ static enum pv_exit ask(struct pv_client *client, json_t *request, json_t **repl
     enum pv_exit exit = pv_client_call(client, request, NULL, NULL, reply);
     if (exit == PV_EXIT_OK)
         exit = pv_reply_exit(*reply, NULL);
-    json_object_del(*reply, "id");
-    json_object_del(*reply, "ok");
+    pv_message_strip(*reply);
     return exit;
 }
 

@@ -143,8 +143,7 @@ enum pv_exit pv_cmd_verify(const struct pv_cli *cli, const struct pv_args *args)
         exit = pv_reply_exit(reply, NULL);
     sound = exit == PV_EXIT_OK;
     exit = sound ? v.exit : exit;
-    json_object_del(reply, "id");
-    json_object_del(reply, "ok");
+    pv_message_strip(reply);
     if (exit == PV_EXIT_OK)
         exit = cli->json ? pv_out_json(json_deep_copy(reply)) : print(&v, reply);
     if (exit == PV_EXIT_OK)
