@@ -4,10 +4,12 @@
  * Loading reads the whole file into one buffer, takes it line by line into a local keyring, and
  * hands that out only when all of it is valid. Every line ends in a newline, so that a cut file is
  * noticed. Each key stands next to its kid, so that a mistyped digit is noticed too: without that
- * it would be another, valid key that opens nothing.
+ * it would be another, valid key that opens nothing. What no such rule protects, times and
+ * passphrases, the sum at the end does.
  */
 #include "crypto/keyring.h"
 
+#include "crypto/hash.h"
 #include "crypto/secret_file.h"
 #include "internal/base/mem.h"
 #include "internal/base/wr.h"
@@ -17,11 +19,12 @@
 enum {
     KEY_HEX_LEN = 2 * PV_KEY_LEN,
     KID_HEX_LEN = 2 * PV_KID_LEN,
+    SUM_LINE_LEN = 4 + 2 * PV_HASH_LEN + 1,
     FILE_LEN_MAX = 8192, /* 16 keys of <= 130 bytes and 2 tokens of <= 1055 are 4.2 KiB */
 };
 
 static const char file_name[] = "keyring";
-static const char first_line[] = "peervault-keyring 1";
+static const char first_line[] = "peervault-keyring 1", sum_word[] = "sum ";
 static const char *const state_names[] = {
     [PV_KEY_ACTIVE] = "active",
     [PV_KEY_STAGED] = "staged",
@@ -264,6 +267,16 @@ static void write_text(struct pv_wr *w, const struct pv_keyring *k)
     }
 }
 
+/* The last line: the sum of all before it. */
+static void write_sum(struct pv_wr *w, const char *text, size_t len)
+{
+    uint8_t sum[PV_HASH_LEN];
+    pv_sha256(sum, text, len);
+    wr_text(w, sum_word);
+    wr_hex(w, sum, sizeof sum);
+    wr_text(w, "\n");
+}
+
 enum pv_err pv_keyring_save(const struct pv_keyring *k, const struct pv_fs *fs, pv_fd vault)
 {
     if (k->key_count > 0 && (pv_keyring_active(k) == NULL || pv_keyring_dedup(k) == NULL))
@@ -273,6 +286,7 @@ enum pv_err pv_keyring_save(const struct pv_keyring *k, const struct pv_fs *fs, 
         return PV_E_NOMEM;
     struct pv_wr w = pv_wr_of(text, FILE_LEN_MAX);
     write_text(&w, k);
+    write_sum(&w, (const char *)text, pv_wr_len(&w));
     PV_ASSERT(!w.bad);
     enum pv_err err =
         pv_secret_file_write(fs, vault, file_name, "keyring.tmp", text, pv_wr_len(&w));
@@ -388,10 +402,23 @@ static enum pv_err parse_line(struct pv_keyring *k, struct dedup_line *dedup, ch
     return PV_OK;
 }
 
+/* Takes the sum, if there is one, off the end of the text. False: it is not the sum of the rest. */
+static bool take_sum(const char *text, size_t *len)
+{
+    uint8_t right[SUM_LINE_LEN];
+    if (*len < SUM_LINE_LEN || memcmp(text + *len - SUM_LINE_LEN, sum_word, strlen(sum_word)) != 0)
+        return true;
+    *len -= SUM_LINE_LEN;
+    struct pv_wr w = pv_wr_of(right, sizeof right);
+    write_sum(&w, text, *len);
+    return memcmp(right, text + *len, sizeof right) == 0;
+}
+
 /* text is cut up in place. *line is the first bad line, or the line that is missing. */
 static enum pv_err parse_text(struct pv_keyring *k, char *text, size_t len, unsigned *line)
 {
     struct dedup_line dedup = {0};
+    bool sum_fits = take_sum(text, &len);
     char *end = text + len;
     for (*line = 1; text < end; ++*line) {
         char *newline = memchr(text, '\n', (size_t)(end - text));
@@ -409,7 +436,7 @@ static enum pv_err parse_text(struct pv_keyring *k, char *text, size_t len, unsi
         *line = dedup.number;
         return PV_E_CORRUPT;
     }
-    return PV_OK;
+    return sum_fits ? PV_OK : PV_E_CORRUPT; /* said last: a bad line says more */
 }
 
 enum pv_err pv_keyring_load(struct pv_keyring *out, const struct pv_fs *fs, pv_fd vault,

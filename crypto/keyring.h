@@ -7,6 +7,7 @@
  *   cluster <16 hex kid> <64 hex> active|staged|read-only|retired <created, unix seconds>
  *   dedup <16 hex kid>
  *   token <text> <created>           at most 2, newest first
+ *   sum <64 hex>                     SHA-256 of all lines before: the last line, or absent
  *
  * Exactly one cluster key is active, unless there is none (a blind node). A retired key is kept
  * for the person who may need it and opens nothing. A file that others may read is refused.

@@ -110,6 +110,9 @@ def read_keyring(text):
     """The keys that open something, by kid."""
     lines = text.split(b"\n")
     check(lines[0] == b"peervault-keyring 1" and lines[-1] == b"", "keyring: not a keyring")
+    if lines[-2].startswith(b"sum "):
+        summed = b"".join(line + b"\n" for line in lines[:-2])
+        check(lines.pop(-2) == b"sum " + sha256(summed).hex().encode(), "keyring: sum")
     keys = {}
     for line in lines[1:-1]:
         word = line.split(b" ")

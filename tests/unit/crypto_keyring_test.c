@@ -377,6 +377,45 @@ Test(keyring, cut_and_oversized_files, .init = setup, .fini = teardown)
     cr_assert_eq(line, 2);
 }
 
+static size_t save_and_read(char text[static TEXT_MAX])
+{
+    const struct pv_fs *fs = pv_fs_real();
+    pv_fd fd;
+    size_t len = 0;
+    cr_assert_eq(pv_keyring_save(&k, fs, dir.fd), PV_OK);
+    cr_assert_eq(fs->open(fs->ctx, dir.fd, "keyring", PV_FS_READ, &fd), PV_OK);
+    cr_assert_eq(fs->read(fs->ctx, fd, text, TEXT_MAX, 0, &len), PV_OK);
+    cr_assert_eq(fs->close(fs->ctx, fd), PV_OK);
+    return len;
+}
+
+Test(keyring, changed_bytes_are_noticed, .init = setup, .fini = teardown)
+{
+    char text[TEXT_MAX];
+    struct pv_keyring out;
+    unsigned line = 0;
+    add(0, PV_KEY_ACTIVE);
+    add(1, PV_KEY_READ_ONLY);
+    cr_assert_eq(pv_keyring_add_token(&k, "a passphrase 12", 12), PV_OK);
+    const size_t len = save_and_read(text);
+    for (size_t at = 0; at < len; at++) {
+        for (unsigned i = 0; i < 2; i++) {
+            const unsigned bit = i == 0 ? 5 : (unsigned)at % 5; /* 5: upper and lower case */
+            text[at] = (char)(text[at] ^ 1 << bit);
+            put_file(text, len, 0600);
+            cr_assert_eq(load(&out, &line), PV_E_CORRUPT, "byte %zu, bit %u", at, bit);
+            text[at] = (char)(text[at] ^ 1 << bit);
+        }
+    }
+    const size_t sum_len = 4 + 64 + 1;
+    put_file(text, len - sum_len, 0600); /* whoever edits it takes the sum out */
+    cr_assert_eq(load(&out, &line), PV_OK);
+    text[len - sum_len - 2] ^= 1; /* the time of the token */
+    put_file(text, len, 0600);
+    cr_assert_eq(load(&out, &line), PV_E_CORRUPT);
+    cr_assert_eq(line, 6, "the sum is what is wrong, not line %u", line);
+}
+
 Test(keyring, readable_by_others_is_refused, .init = setup, .fini = teardown)
 {
     struct pv_keyring out;

@@ -332,6 +332,7 @@ def make_keyring():
             "token correct horse battery staple 1767225601\n" %
             (keys[0].kid.hex(), keys[0].cluster_key.hex(), keys[1].kid.hex(),
              keys[1].cluster_key.hex(), keys[0].kid.hex(), token))
+    text += "sum %s\n" % sha256(text.encode()).hex()
     return {"text": text, "active": keys[1].kid.hex(), "dedup": keys[0].kid.hex(),
             "tokens": [token, "correct horse battery staple"]}
 
