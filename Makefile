@@ -52,7 +52,8 @@ SRC_base      := $(wildcard internal/base/*.c)
 SRC_crypto    := $(wildcard crypto/*.c)
 SRC_storage   := $(wildcard storage/*.c)
 SRC_transport := $(wildcard transport/*.c)
-SRC_internal  := $(wildcard internal/*.c internal/node/*.c internal/file/*.c internal/server/*.c)
+SRC_internal  := $(wildcard internal/*.c internal/node/*.c internal/file/*.c internal/upkeep/*.c \
+                            internal/server/*.c)
 SRC_cmd       := $(wildcard cmd/peervault/*.c)
 LAYERS        := internal transport storage crypto base
 

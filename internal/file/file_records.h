@@ -8,7 +8,7 @@
 #ifndef PV_FILE_FILE_RECORDS_H
 #define PV_FILE_FILE_RECORDS_H
 
-#include "internal/file/files_private.h"
+#include "internal/file/context.h"
 
 struct pv_file_records {
     /* In. Borrowed parts stay until the seal is over. */

@@ -4,7 +4,6 @@
  *   ingest.h    store: bytes -> chunks -> sealed blobs -> commit -> records -> copies
  *   retrieve.h  get: record -> tree -> blobs (local or fetched) -> bytes, verified
  *   lookup.h    from a key, a name or a key prefix to a file record
- *   collect.h   gc: blobs that no file needs
  *   list.c, stat.c, remove.c, status.c, ping.c: the other requests
  *
  * Like the node core it does no input or output of its own: blocking work is jobs.
@@ -28,8 +27,6 @@ struct pv_files_config {
     size_t memory_bytes; /* budget of ingest and retrieve */
     enum pv_convergence convergence;
     unsigned replicas;
-    uint64_t gc_grace_ms; /* removed files can be restored for so long */
-    bool no_scrub;
     /* May be NULL: the server's own part of `status`, of a connected peer, and of `peers` (those
      * that are no members yet; status.c adds the members). */
     void (*describe_status)(void *arg, json_t *status);
@@ -45,12 +42,6 @@ struct pv_files;
 PV_MUST enum pv_err pv_files_new(struct pv_files **out, const struct pv_files_config *config);
 /* Every request must have been finished or cancelled, and the node closed. */
 void pv_files_free(struct pv_files *f);
-
-/* Begins what a daemon does by itself (garbage collection, records.bak); rest ends it, before the
- * node closes.
- */
-void pv_files_work(struct pv_files *f);
-void pv_files_rest(struct pv_files *f);
 
 /* Answers rq->args["op"]; an unknown op is refused with exit 2. */
 void pv_files_request(struct pv_files *f, struct pv_request *rq);

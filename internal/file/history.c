@@ -1,5 +1,6 @@
 /* history: one job reads the versions of a name and what is known of their files; then the reply.
  */
+#include "internal/file/files_private.h"
 #include "internal/file/versions.h"
 
 struct telling {

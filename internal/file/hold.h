@@ -9,7 +9,7 @@
 #define PV_FILE_HOLD_H
 
 #include "internal/file/tree_walk.h"
-#include "internal/file/files_private.h"
+#include "internal/file/context.h"
 
 enum { PV_HOLD_BATCH = 256 };
 

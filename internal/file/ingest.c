@@ -9,6 +9,7 @@
  * announced, it waits for a stream's memory with its own in hand. That cannot deadlock: all others
  * finish with what they have, and there are never more such waiters than leave room for a stream.
  */
+#include "internal/file/files_private.h"
 #include "internal/file/ingest_private.h"
 
 #include <string.h>
@@ -66,7 +67,7 @@ void pv_ingest_job_done(struct pv_ingest *in)
 void pv_ingest_detach(struct pv_ingest *in)
 {
     in->rq = NULL;
-    pv_files_disarm(&in->timer);
+    pv_timer_disarm(&in->timer);
     pv_publish_wait_cancel(&in->copies_wait);
     if (in->is_upgrading)
         in->files->upgrades--;

@@ -69,7 +69,7 @@ static void give_up(struct pv_ingest *in)
 static void arm(struct pv_ingest *in)
 {
     uint64_t wait_ms = in->copies > 0 ? PV_STORE_COPIES_WAIT_MS : PV_STORE_WAIT_MS;
-    pv_files_arm(in->files, &in->timer, pv_env_mono_ms(in->files->config.env) + wait_ms);
+    pv_timer_arm(&in->files->timers, &in->timer, pv_env_mono_ms(in->files->config.env) + wait_ms);
 }
 
 static void on_silence(struct pv_timer *t)

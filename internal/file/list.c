@@ -12,6 +12,7 @@
  * all the others.
  */
 #include "internal/file/files_private.h"
+#include "internal/file/lookup.h"
 #include "internal/base/buf.h"
 #include "internal/file/open_record.h"
 

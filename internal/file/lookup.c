@@ -5,7 +5,7 @@
  * the key-prefix index, as abbreviated keys are. Every readable cluster key is tried, because
  * records may lie under an older one until they are re-sealed.
  */
-#include "internal/file/files_private.h"
+#include "internal/file/lookup.h"
 #include "internal/file/open_record.h"
 
 #include <string.h>

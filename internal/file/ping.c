@@ -17,7 +17,7 @@ struct ping {
 
 static void ping_release(struct ping *p)
 {
-    pv_files_disarm(&p->timer);
+    pv_timer_disarm(&p->timer);
     pv_list_remove(&p->link);
     pv_free(p);
 }
@@ -47,7 +47,7 @@ static void ping_fire(struct pv_timer *timer)
     /* BUSY: a keep-alive is under way; its answer counts as ours. */
     p->sent++;
     p->waiting = true;
-    pv_files_arm(p->files, timer, pv_env_mono_ms(p->files->config.env) + PING_WAIT_MS);
+    pv_timer_arm(&p->files->timers, timer, pv_env_mono_ms(p->files->config.env) + PING_WAIT_MS);
 }
 
 void pv_files_pong(struct pv_files *f, pv_link link, uint64_t rtt_ms)
@@ -62,7 +62,7 @@ void pv_files_pong(struct pv_files *f, pv_link link, uint64_t rtt_ms)
         p->rq->io->event(p->rq,
                          json_pack("{s:s, s:I}", "event", "pong", "rtt_ms", (json_int_t)rtt_ms));
         uint64_t gap = p->sent == p->count ? 0 : PING_GAP_MS;
-        pv_files_arm(f, &p->timer, pv_env_mono_ms(f->config.env) + gap);
+        pv_timer_arm(&f->timers, &p->timer, pv_env_mono_ms(f->config.env) + gap);
     }
 }
 
@@ -135,5 +135,5 @@ void pv_query_ping(struct pv_files *f, struct pv_request *rq)
     rq->op = p;
     rq->ops = &ping_ops;
     pv_list_push_back(&f->pings, &p->link);
-    pv_files_arm(f, &p->timer, pv_env_mono_ms(f->config.env));
+    pv_timer_arm(&f->timers, &p->timer, pv_env_mono_ms(f->config.env));
 }

@@ -9,6 +9,8 @@
  * is older than the request. A name whose file is gone already is removed by itself.
  */
 #include "internal/file/file_records.h"
+#include "internal/file/files_private.h"
+#include "internal/file/lookup.h"
 #include "internal/file/open_record.h"
 
 #include <string.h>

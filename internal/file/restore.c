@@ -10,6 +10,7 @@
  * has been submitted the file exists, whether or not somebody still waits for it.
  */
 #include "internal/file/file_records.h"
+#include "internal/file/files_private.h"
 #include "internal/file/hold.h"
 #include "internal/file/open_record.h"
 #include "internal/file/versions.h"

@@ -14,6 +14,7 @@
  */
 #include "internal/file/blob_load.h"
 #include "internal/file/files_private.h"
+#include "internal/file/lookup.h"
 #include "internal/file/tree_walk.h"
 
 #include <string.h>
@@ -124,7 +125,7 @@ static void cancel_loads(struct retrieve *r)
 static void stop(struct retrieve *r)
 {
     r->rq = NULL;
-    pv_files_disarm(&r->stall);
+    pv_timer_disarm(&r->stall);
     if (!r->parked)
         cancel_loads(r);
     release(r);
@@ -266,7 +267,7 @@ static void hash_next(struct retrieve *r)
 
 static void await_reader(struct retrieve *r)
 {
-    pv_files_arm(r->files, &r->stall, pv_env_mono_ms(r->files->config.env) + STALL_MS);
+    pv_timer_arm(&r->files->timers, &r->stall, pv_env_mono_ms(r->files->config.env) + STALL_MS);
 }
 
 static void send_ready(struct retrieve *r)
@@ -278,7 +279,7 @@ static void send_ready(struct retrieve *r)
         r->rq->io->data(r->rq, s->load.payload + s->from + r->sent_of_chunk, n, false);
         r->sent_of_chunk += n;
         r->first += n;
-        pv_files_disarm(&r->stall);
+        pv_timer_disarm(&r->stall);
         if (r->sent_of_chunk == s->len) {
             r->sent_of_chunk = 0;
             r->sent++;

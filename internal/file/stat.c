@@ -6,6 +6,7 @@
  */
 #include "internal/file/blob_load.h"
 #include "internal/file/files_private.h"
+#include "internal/file/lookup.h"
 #include "internal/file/open_record.h"
 #include "internal/file/tree_walk.h"
 

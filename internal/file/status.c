@@ -1,6 +1,6 @@
 /* status and peers: what the node knows of itself and of the others. */
 #include "internal/file/files_private.h"
-#include "internal/file/scrub.h"
+#include "storage/scrub_state.h"
 
 #include <string.h>
 
@@ -12,7 +12,7 @@ struct status {
     struct pv_job job;
     struct pv_store_counts counts;
     enum pv_err probe;
-    struct pv_scrub_info scrub;
+    struct pv_scrub_state scrub;
     struct pv_id *lost; /* PV_LOST_MAX */
     size_t lost_count;
     uint64_t quarantined;
@@ -32,7 +32,7 @@ static void run_counts(struct pv_job *job, const struct pv_job_context *ctx)
         job->err =
             s->lost == NULL ? PV_E_NOMEM : pv_store_lost(ctx->store, s->lost, &s->lost_count);
     if (job->err == PV_OK)
-        job->err = pv_scrub_look(ctx->store, &s->scrub);
+        job->err = pv_scrub_state_load(ctx->store, &s->scrub);
     if (job->err == PV_OK)
         job->err = pv_store_quarantined(ctx->store, &s->quarantined);
     pv_free(s->lost);
@@ -44,6 +44,13 @@ static void run_scan(struct pv_job *job, const struct pv_job_context *ctx)
     struct status *s = PV_CONTAINER_OF(job, struct status, job);
     job->err =
         pv_store_under_replicated(ctx->store, s->copies, &s->cursor, &s->under_replicated, &s->end);
+}
+
+/* Blobs that the disk refused to read, in the last pass or in this one. */
+static uint64_t unreadable(const struct status *s)
+{
+    const struct pv_scrub_state *st = &s->scrub;
+    return st->unreadable > st->last_unreadable ? st->unreadable : st->last_unreadable;
 }
 
 static bool add_problem(json_t *problems, enum pv_exit exit, const char *text, const char *cause)
@@ -74,7 +81,7 @@ static json_t *find_problems(const struct status *s)
                                "copy: `peervault verify --repair` tries again and names the files",
                                NULL) &&
                    complete;
-    if (s->scrub.unreadable > 0)
+    if (unreadable(s) > 0)
         complete = add_problem(problems, PV_EXIT_FAILED,
                                "the disk refuses to read some blobs: `peervault verify --deep` "
                                "names the files",
@@ -90,9 +97,8 @@ static json_t *find_problems(const struct status *s)
 static json_t *describe_scrub(const struct status *s)
 {
     json_int_t since = (json_int_t)s->scrub.since_ms;
-    return json_pack("{s:I, s:I, s:o*}", "bad_blobs",
-                     (json_int_t)(s->lost_count + s->scrub.unreadable), "quarantined",
-                     (json_int_t)s->quarantined, "oldest_unverified_ms",
+    return json_pack("{s:I, s:I, s:o*}", "bad_blobs", (json_int_t)(s->lost_count + unreadable(s)),
+                     "quarantined", (json_int_t)s->quarantined, "oldest_unverified_ms",
                      since != 0 ? json_integer(since) : NULL);
 }
 

@@ -4,7 +4,7 @@
 #ifndef PV_FILE_VERSIONS_H
 #define PV_FILE_VERSIONS_H
 
-#include "internal/file/files_private.h"
+#include "internal/file/lookup.h"
 
 /*
  * The file under this rid (NULL: none is known) or, under any cluster key that we can read, this

@@ -34,6 +34,7 @@ enum {
 
 struct pv_control {
     struct pv_files *files;
+    struct pv_upkeep *upkeep;
     struct pv_control_io io;
     const struct pv_env *env;
     struct pv_buf in, out;
@@ -211,6 +212,12 @@ static void pass_turn(struct pv_control *c)
     }
 }
 
+static void start_request(struct pv_control *c, struct pv_request *rq)
+{
+    if (!pv_upkeep_request(c->upkeep, rq))
+        pv_files_request(c->files, rq);
+}
+
 static void start_downloads(struct pv_control *c)
 {
     while (!c->starting && c->turn_count < TURNS_MAX && !pv_list_empty(&c->downloads)) {
@@ -222,7 +229,7 @@ static void start_downloads(struct pv_control *c)
         pv_list_push_back(&c->turns, &r->turn);
         c->turn_count++;
         c->starting = true; /* it may finish at once */
-        pv_files_request(c->files, rq);
+        start_request(c, rq);
         c->starting = false;
     }
 }
@@ -280,7 +287,7 @@ static enum pv_err on_json(struct pv_control *c, const uint8_t *bytes, size_t le
     pv_list_push_back(&c->open, &r->rq.link);
     if (strcmp(op, "store") == 0)
         c->upload = r;
-    pv_files_request(c->files, &r->rq);
+    start_request(c, &r->rq);
     return PV_OK;
 }
 
@@ -375,12 +382,14 @@ void pv_control_drained(struct pv_control *c)
 }
 
 enum pv_err pv_control_new(struct pv_control **out, struct pv_files *files,
-                           const struct pv_control_io *io, const struct pv_env *env)
+                           struct pv_upkeep *upkeep, const struct pv_control_io *io,
+                           const struct pv_env *env)
 {
     struct pv_control *c = pv_calloc(1, sizeof *c);
     if (c == NULL)
         return PV_E_NOMEM;
     c->files = files;
+    c->upkeep = upkeep;
     c->io = *io;
     c->env = env;
     /* One whole frame, and what the socket gave beyond it. */

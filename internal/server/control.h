@@ -1,7 +1,7 @@
 /*
  * One connection of the control socket, as an engine without input or output: bytes of the client
- * in, bytes for the client out, requests to the file server in between. internal/control.md is the
- * protocol.
+ * in, bytes for the client out, requests to the file server and its upkeep in between.
+ * internal/control.md is the protocol.
  *
  * Uploads are paused by whoever is behind (memory, sealing, the disk); replies stop being produced
  * while more than PV_CONTROL_OUT_HIGH bytes wait to be sent. Closing cancels what is open.
@@ -10,7 +10,7 @@
 #define PV_SERVER_CONTROL_H
 
 #include "internal/base/buf.h"
-#include "internal/file/files.h"
+#include "internal/upkeep/upkeep.h"
 
 enum {
     PV_CONTROL_REQUESTS_MAX = 64,
@@ -28,7 +28,8 @@ struct pv_control_io {
 };
 
 PV_MUST enum pv_err pv_control_new(struct pv_control **out, struct pv_files *files,
-                                   const struct pv_control_io *io, const struct pv_env *env);
+                                   struct pv_upkeep *upkeep, const struct pv_control_io *io,
+                                   const struct pv_env *env);
 /* Bytes from the client (none: a look at what came before). Any error (PROTOCOL, NOMEM, LIMIT: more
  * than was wanted): close the connection. */
 PV_MUST enum pv_err pv_control_feed(struct pv_control *c, const uint8_t *bytes, size_t len);

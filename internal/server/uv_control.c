@@ -18,6 +18,7 @@
 struct pv_control_server {
     uv_loop_t *loop;
     struct pv_files *files;
+    struct pv_upkeep *upkeep;
     const struct pv_env *env;
     uv_pipe_t listener;
     bool listening;
@@ -181,7 +182,7 @@ static struct connection *connection_new(struct pv_control_server *s)
     if (c == NULL)
         return NULL;
     struct pv_control_io io = {.ctx = c, .changed = changed};
-    if (pv_control_new(&c->control, s->files, &io, s->env) != PV_OK) {
+    if (pv_control_new(&c->control, s->files, s->upkeep, &io, s->env) != PV_OK) {
         pv_free(c);
         return NULL;
     }
@@ -216,13 +217,15 @@ static void on_client(uv_stream_t *listener, int status)
 }
 
 enum pv_err pv_control_server_new(struct pv_control_server **out, uv_loop_t *loop,
-                                  struct pv_files *files, const struct pv_env *env)
+                                  struct pv_files *files, struct pv_upkeep *upkeep,
+                                  const struct pv_env *env)
 {
     struct pv_control_server *s = pv_calloc(1, sizeof *s);
     if (s == NULL)
         return PV_E_NOMEM;
     s->loop = loop;
     s->files = files;
+    s->upkeep = upkeep;
     s->env = env;
     pv_list_init(&s->connections);
     uv_check_init(loop, &s->check);

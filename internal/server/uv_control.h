@@ -11,7 +11,8 @@
 struct pv_control_server;
 
 PV_MUST enum pv_err pv_control_server_new(struct pv_control_server **out, uv_loop_t *loop,
-                                          struct pv_files *files, const struct pv_env *env);
+                                          struct pv_files *files, struct pv_upkeep *upkeep,
+                                          const struct pv_env *env);
 /*
  * Binds <vault_path>/control.sock (mode 0600), replacing a stale one: only for the holder of the
  * vault lock. A path too long for a socket address is reached through /proc/self/fd/<vault_fd>.

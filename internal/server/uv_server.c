@@ -1,8 +1,8 @@
 /*
- * Up: store -> committer -> pool -> node -> files -> control -> tcp; each step undone in reverse
- * when a later one fails. Down, by callbacks: clients (their requests are cancelled) -> sessions
- * (GOODBYE) -> node (waits for its jobs) -> handles; the loop then has nothing left and returns,
- * and the threads end.
+ * Up: store -> committer -> pool -> node -> files -> upkeep -> control -> tcp; each step undone in
+ * reverse when a later one fails. Down, by callbacks: clients (their requests are cancelled) ->
+ * sessions (GOODBYE) -> node (waits for its jobs) -> handles; the loop then has nothing left and
+ * returns, and the threads end.
  *
  * A prepare handle re-arms one timer before every poll from the deadlines of node and files, so
  * that no event has to remember to do so.
@@ -10,7 +10,6 @@
 #include "internal/server/uv_server_impl.h"
 
 #include "internal/base/limits.h"
-#include "internal/server/sweep.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -251,7 +250,7 @@ static void stop(struct server *s)
     s->stopping = true;
     if (s->config->stopping != NULL)
         s->config->stopping(s->config->arg);
-    pv_files_rest(s->files);
+    pv_upkeep_rest(s->upkeep);
     uv_timer_stop(&s->timer);
     uv_timer_start(&s->watchdog, on_watchdog, SHUTDOWN_MS_MAX, 0);
     pv_control_server_close(s->control, on_control_closed, s);
@@ -374,16 +373,18 @@ static enum pv_err start_node(struct server *s)
         .memory_bytes = share(s, PV_MEM_SHARE_FILES_MIB),
         .convergence = c->convergence,
         .replicas = c->replicas,
-        .gc_grace_ms = c->gc_grace_ms,
-        .no_scrub = c->no_scrub,
         .describe_status = pv_server_describe_status,
         .describe_link = pv_server_describe_link,
         .describe_peers = pv_server_describe_peers,
         .arg = s,
     };
     err = pv_files_new(&s->files, &files);
+    struct pv_upkeep_config upkeep = {
+        .files = s->files, .gc_grace_ms = c->gc_grace_ms, .no_scrub = c->no_scrub};
     if (err == PV_OK)
-        err = pv_control_server_new(&s->control, &s->loop, s->files, c->env);
+        err = pv_upkeep_new(&s->upkeep, &upkeep);
+    if (err == PV_OK)
+        err = pv_control_server_new(&s->control, &s->loop, s->files, s->upkeep, c->env);
     return err;
 }
 
@@ -465,8 +466,7 @@ static void on_node_ready(void *arg, enum pv_err err)
         return;
     }
     if (c->daemon) {
-        pv_sweep_start(s->node);
-        pv_files_work(s->files);
+        pv_upkeep_work(s->upkeep);
         uv_timer_start(&s->certify, on_certify, CERTIFY_MS, CERTIFY_MS);
         if (c->reload != NULL)
             uv_signal_start(&s->sighup, on_hangup, SIGHUP);
@@ -528,6 +528,7 @@ enum pv_err pv_server_run(const struct pv_server_config *config, char *why)
 
     pv_control_server_free(s->control);
     pv_tcp_free(s->tcp);
+    pv_upkeep_free(s->upkeep);
     pv_files_free(s->files);
     pv_node_free(s->node);
     if (s->pool != NULL)

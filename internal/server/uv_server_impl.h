@@ -33,6 +33,7 @@ struct server {
     struct pv_tcp *tcp;
     struct pv_node *node;
     struct pv_files *files;
+    struct pv_upkeep *upkeep;
     struct pv_control_server *control;
 };
 

@@ -1,7 +1,7 @@
 /* A daemon keeps records.bak up to date. */
 #include "tests/unit/internal_client_fixture.h"
 
-#include "internal/file/backup.h"
+#include "internal/upkeep/backup.h"
 #include "storage/record_scan.h"
 
 TestSuite(backup, .timeout = 60);
@@ -40,7 +40,7 @@ Test(backup, daily)
     struct pvt_server *s = pvt_server_new(1);
     pvt_store_text(s, "one", "first");
     cr_assert_eq(saved(pvt_me(s)), -1);
-    pv_files_work(s->files);
+    pv_upkeep_work(s->upkeep);
     pvt_wait(s, 100);
     long long first = saved(pvt_me(s));
     cr_assert_eq(first, (long long)pvt_counts(pvt_me(s)).records);
@@ -49,7 +49,7 @@ Test(backup, daily)
     cr_assert_eq(saved(pvt_me(s)), first);
     hours(s, 2);
     cr_assert_eq(saved(pvt_me(s)), first + 2);
-    pv_files_rest(s->files);
+    pv_upkeep_rest(s->upkeep);
     pvt_server_free(s);
 }
 
@@ -60,10 +60,10 @@ Test(backup, stopped_at_every_step)
     for (uint64_t steps = 0; more; steps++) {
         pvt_store_text(s, NULL, steps % 2 == 0 ? "first" : "second");
         pvt_advance(&s->net, PV_BACKUP_AGE_MS);
-        pv_files_work(s->files);
+        pv_upkeep_work(s->upkeep);
         pvt_files_due(pvt_me(s));
         more = pvt_steps(&s->net, steps);
-        pv_files_rest(s->files);
+        pv_upkeep_rest(s->upkeep);
         pvt_settle(&s->net);
     }
     /* with those that were replaced meanwhile */

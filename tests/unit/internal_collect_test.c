@@ -1,19 +1,12 @@
 /* gc: what is deleted, what is kept and why, and what stands in the way. */
 #include "tests/unit/internal_client_fixture.h"
 
-#include "internal/file/collect.h"
+#include "internal/upkeep/collect.h"
 
 TestSuite(collect, .timeout = 120);
 
 static const uint64_t hour_ms = 3600 * 1000, day_ms = 24 * 3600 * 1000;
 enum { LARGE = 3 << 20 };
-
-static struct pvt_server *server_new(unsigned nodes)
-{
-    struct pvt_server *s = pvt_server_new(nodes);
-    s->files->config.gc_grace_ms = 7 * day_ms;
-    return s;
-}
 
 static json_t *gc_args(bool dry_run, bool now)
 {
@@ -66,7 +59,7 @@ static void assert_whole(struct pvt_server *s, const char *name, const uint8_t *
 
 Test(collect, only_what_nothing_needs)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     uint8_t *large = pvt_content(1, LARGE), *small = pvt_content(2, 50000);
     pvt_store(s, "large", large, LARGE);
     pvt_store(s, "small", small, 50000);
@@ -105,7 +98,7 @@ Test(collect, only_what_nothing_needs)
 
 Test(collect, shared_chunks_stay)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     uint8_t *bytes = pvt_content(1, LARGE + 1000);
     pvt_store(s, "one", bytes, LARGE);
     uint64_t of_one = blobs_of(pvt_me(s));
@@ -123,7 +116,7 @@ Test(collect, shared_chunks_stay)
 
 Test(collect, half_an_upload)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     uint8_t *bytes = pvt_content(3, LARGE);
     struct pvt_client *c =
         pvt_begin(s, json_pack("{s:s, s:I}", "op", "store", "size", (json_int_t)LARGE));
@@ -155,7 +148,7 @@ Test(collect, half_an_upload)
 
 Test(collect, now_for_an_operator)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     uint8_t *bytes = pvt_content(4, 200000);
     pvt_store(s, "gone", bytes, 200000);
     uint64_t before = blobs_of(pvt_me(s));
@@ -178,7 +171,7 @@ Test(collect, now_for_an_operator)
 
 Test(collect, not_before_a_member_agreed)
 {
-    struct pvt_server *s = server_new(2);
+    struct pvt_server *s = pvt_server_new(2);
     uint8_t *bytes = pvt_content(5, 100000);
     pvt_store(s, "f", bytes, 100000);
     pvt_settle(&s->net);
@@ -205,7 +198,7 @@ Test(collect, not_before_a_member_agreed)
 
 Test(collect, leases_stand_in_a_cluster)
 {
-    struct pvt_server *s = server_new(2);
+    struct pvt_server *s = pvt_server_new(2);
     uint8_t *bytes = pvt_content(6, 100000);
     pvt_store(s, "f", bytes, 100000);
     pvt_settle(&s->net);
@@ -221,7 +214,7 @@ Test(collect, leases_stand_in_a_cluster)
 /* What one member let go must not count as its copy when the content comes again. */
 Test(collect, copies_that_were_let_go_do_not_count)
 {
-    struct pvt_server *s = server_new(2);
+    struct pvt_server *s = pvt_server_new(2);
     uint8_t *bytes = pvt_content(7, 100000);
     pvt_store(s, "f", bytes, 100000);
     pvt_advance(&s->net, 60000);
@@ -265,7 +258,7 @@ Test(collect, copies_that_were_let_go_do_not_count)
 /* What arrives anew at one member is offered on by it, soon. */
 Test(collect, offered_on_along_a_chain)
 {
-    struct pvt_server *s = server_new(3);
+    struct pvt_server *s = pvt_server_new(3);
     struct pvt_node *far = &s->net.nodes[2];
     uint8_t *bytes = pvt_content(20, 100000);
     pvt_cut(&s->net, 0, 2);
@@ -321,7 +314,7 @@ static void lose_a_node(struct pvt_node *n)
 
 Test(collect, a_live_file_that_is_not_whole)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     uint8_t *bytes = pvt_content(8, LARGE);
     pvt_store(s, "f", bytes, LARGE);
     lose_a_node(pvt_me(s));
@@ -336,7 +329,7 @@ Test(collect, a_live_file_that_is_not_whole)
 
 Test(collect, a_node_that_a_peer_has)
 {
-    struct pvt_server *s = server_new(2);
+    struct pvt_server *s = pvt_server_new(2);
     uint8_t *bytes = pvt_content(9, LARGE);
     pvt_store(s, "f", bytes, LARGE);
     pvt_advance(&s->net, 60000);
@@ -350,7 +343,7 @@ Test(collect, a_node_that_a_peer_has)
 
 Test(collect, a_record_that_nobody_can_read)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     uint8_t *bytes = pvt_content(10, 100000);
     pvt_store(s, "f", bytes, 100000);
     rm(s, "f");
@@ -370,7 +363,7 @@ Test(collect, a_record_that_nobody_can_read)
 /* The same content is stored while its old blobs are being collected, at every step of it. */
 Test(collect, content_comes_back_meanwhile)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     uint8_t *bytes = pvt_content(11, 300000);
     uint64_t went = 0;
     bool more = true;
@@ -396,7 +389,7 @@ Test(collect, content_comes_back_meanwhile)
 
 Test(collect, cancelled_at_every_step)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     uint8_t *bytes = pvt_content(12, LARGE);
     pvt_store(s, "stays", bytes, LARGE);
     pvt_store(s, "goes", bytes + 1000, 500000);
@@ -410,7 +403,7 @@ Test(collect, cancelled_at_every_step)
         pvt_settle(&s->net);
         pvt_client_free(c);
         cr_assert_eq(s->files->memory.used_bytes, 0);
-        cr_assert_null(s->files->collect);
+        cr_assert_null(s->upkeep->collect);
     }
     assert_whole(s, "stays", bytes, LARGE);
     free(bytes);
@@ -419,7 +412,7 @@ Test(collect, cancelled_at_every_step)
 
 Test(collect, without_memory)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     uint8_t *bytes = pvt_content(13, LARGE);
     pvt_store(s, "stays", bytes, LARGE);
     unsigned failed = 0;
@@ -443,7 +436,7 @@ Test(collect, without_memory)
 
 Test(collect, one_at_a_time)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     struct pvt_client *first = pvt_begin(s, gc_args(false, false));
     pvt_refused(gc(s, false, false), PV_EXIT_UNAVAILABLE, "under way");
     pvt_settle(&s->net);
@@ -456,18 +449,16 @@ Test(collect, one_at_a_time)
 
 Test(collect, by_itself)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     uint8_t *bytes = pvt_content(14, 400000);
     pvt_store(s, "f", bytes, 400000);
     rm(s, "f");
     pvt_advance(&s->net, 8 * day_ms);
-    pv_files_work(s->files);
+    pv_upkeep_work(s->upkeep);
     pvt_wait(s, PV_COLLECT_FIRST_MS - 1000);
     cr_assert_gt(blobs_of(pvt_me(s)), 0);
     pvt_wait(s, 60000); /* it rests between slices */
     cr_assert_eq(blobs_of(pvt_me(s)), 0);
-    cr_assert_geq(s->files->collected.bytes, 400000);
-    cr_assert_not(s->files->collected.blocked);
 
     pvt_store(s, "f", bytes, 400000);
     rm(s, "f");
@@ -475,12 +466,12 @@ Test(collect, by_itself)
     bool more = true;
     for (uint64_t steps = 0; more; steps++) { /* a client displaces it at any moment */
         pvt_advance(&s->net, PV_COLLECT_EVERY_MS);
-        more = pvt_steps(&s->net, steps) && s->files->collect != NULL;
+        more = pvt_steps(&s->net, steps) && s->upkeep->collect != NULL;
         struct pvt_client *c = gc(s, true, false);
         pvt_assert_ok(c);
         pvt_client_free(c);
     }
-    pv_files_rest(s->files);
+    pv_upkeep_rest(s->upkeep);
     free(bytes);
     pvt_server_free(s);
 }

@@ -1,5 +1,7 @@
 #include "tests/unit/internal_client_fixture.h"
 
+#include "internal/file/lookup.h"
+
 TestSuite(lookup, .timeout = 60);
 
 static struct pvt_client *find(struct pvt_server *s, const char *target)

@@ -6,13 +6,6 @@ TestSuite(restore, .timeout = 120);
 static const uint64_t day_ms = 24 * 3600 * 1000;
 enum { LARGE = 3 << 20 };
 
-static struct pvt_server *server_new(unsigned nodes)
-{
-    struct pvt_server *s = pvt_server_new(nodes);
-    s->files->config.gc_grace_ms = 7 * day_ms;
-    return s;
-}
-
 static json_t *target_args(const char *op, const char *target)
 {
     return json_pack("{s:s, s:s}", "op", op, "target", target);
@@ -78,7 +71,7 @@ static struct pvt_key store_private(struct pvt_server *s, const char *name, cons
 
 Test(restore, by_name_and_by_key)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     uint8_t *bytes = pvt_content(1, LARGE);
     struct pvt_key key = pvt_store(s, "f", bytes, LARGE);
     rm(s, "f");
@@ -102,7 +95,7 @@ Test(restore, by_name_and_by_key)
 
 Test(restore, inline_files)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     struct pvt_key key = pvt_store_text(s, "f", "text");
     pvt_store_text(s, "empty", "");
     pvt_store_text(s, NULL, "nameless");
@@ -122,7 +115,7 @@ Test(restore, inline_files)
 
 Test(restore, private_files)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     uint8_t *bytes = pvt_content(2, 100000);
     struct pvt_key key = store_private(s, "mine", bytes, 100000);
     for (int i = 0; i < 600; i++) { /* more records than one job looks at */
@@ -153,7 +146,7 @@ Test(restore, private_files)
 
 Test(restore, a_name_of_a_file_that_has_others)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     struct pvt_key key = pvt_store_text(s, "a", "text");
     pvt_store_text(s, "b", "text");
     rm(s, "a");
@@ -169,7 +162,7 @@ Test(restore, a_name_of_a_file_that_has_others)
 
 Test(restore, a_name_that_means_another_file_now)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     struct pvt_key old = pvt_store_text(s, "f", "old");
     rm(s, "f");
     pvt_store_text(s, "f", "new");
@@ -181,7 +174,7 @@ Test(restore, a_name_that_means_another_file_now)
 
 Test(restore, what_is_not_removed_and_what_never_was)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     struct pvt_key key = pvt_store_text(s, "f", "text");
     struct pvt_client *c = pvt_ask_target(s, "restore", "f");
     pvt_assert_ok(c);
@@ -205,7 +198,7 @@ Test(restore, what_is_not_removed_and_what_never_was)
 Test(restore, removed_under_an_older_cluster_key)
 {
     static const uint8_t newer[PV_KEY_LEN] = {9, 9, 9};
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     uint8_t *bytes = pvt_content(3, LARGE);
     struct pvt_key key = pvt_store(s, "f", bytes, LARGE);
     struct pvt_key mine = store_private(s, "mine", bytes, 90000);
@@ -240,7 +233,7 @@ Test(restore, removed_under_an_older_cluster_key)
 
 Test(restore, not_when_blobs_are_gone)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     uint8_t *bytes = pvt_content(4, LARGE);
     struct pvt_key key = pvt_store(s, "f", bytes, LARGE);
     pvt_store(s, "part", bytes, 2 << 20); /* keeps some of its chunks */
@@ -277,7 +270,7 @@ static void sweep_all(struct pvt_node *n, bool nodes_too)
 
 Test(restore, says_how_many_are_gone)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     uint8_t *bytes = pvt_content(5, LARGE);
     pvt_store(s, "f", bytes, LARGE);
     struct pv_store_counts counts = pvt_counts(pvt_me(s));
@@ -295,7 +288,7 @@ Test(restore, says_how_many_are_gone)
 Test(restore, a_file_of_many_blobs)
 {
     enum { CHUNKS = 700, CHUNK_LEN = 300, FAN_OUT = 300 };
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     struct pv_entry *chunks = calloc(CHUNKS, sizeof *chunks), nodes[3], root;
     uint8_t *bytes = pvt_content(13, (size_t)CHUNKS * CHUNK_LEN);
     for (size_t i = 0; i < CHUNKS; i++)
@@ -329,7 +322,7 @@ Test(restore, a_file_of_many_blobs)
 
 Test(restore, everywhere)
 {
-    struct pvt_server *s = server_new(3);
+    struct pvt_server *s = pvt_server_new(3);
     uint8_t *bytes = pvt_content(6, LARGE);
     struct pvt_key key = pvt_store(s, "f", bytes, LARGE);
     pvt_store_text(s, "small", "text");
@@ -356,7 +349,7 @@ Test(restore, from_another_member)
 {
     uint8_t *bytes = pvt_content(7, LARGE);
     for (int nodes_too = 0; nodes_too < 2; nodes_too++) {
-        struct pvt_server *s = server_new(2);
+        struct pvt_server *s = pvt_server_new(2);
         struct pvt_key key = pvt_store(s, "f", bytes, LARGE);
         pvt_advance(&s->net, 60000);
         uint64_t blobs = pvt_counts(pvt_me(s)).blobs;
@@ -383,7 +376,7 @@ Test(restore, from_another_member)
 /* A copy that a member let go does not count: it gets the blob again before the record leaves. */
 Test(restore, copies_that_were_let_go_do_not_count)
 {
-    struct pvt_server *s = server_new(2);
+    struct pvt_server *s = pvt_server_new(2);
     uint8_t *bytes = pvt_content(8, LARGE);
     struct pvt_key key = pvt_store(s, "f", bytes, LARGE);
     pvt_advance(&s->net, 60000);
@@ -405,7 +398,7 @@ Test(restore, copies_that_were_let_go_do_not_count)
 /* A collection that takes all removed files is under way, at every step of it. */
 Test(restore, beside_a_collection)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     uint8_t *bytes = pvt_content(9, LARGE);
     unsigned came = 0, refused = 0;
     bool more = true;
@@ -436,7 +429,7 @@ Test(restore, beside_a_collection)
 /* And the other way round: a collection begins at every step of a restore. */
 Test(restore, while_a_collection_begins)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     uint8_t *bytes = pvt_content(10, LARGE);
     unsigned came = 0;
     bool more = true;
@@ -462,7 +455,7 @@ Test(restore, while_a_collection_begins)
 
 Test(restore, cancelled_at_every_step)
 {
-    struct pvt_server *s = server_new(2);
+    struct pvt_server *s = pvt_server_new(2);
     uint8_t *bytes = pvt_content(11, LARGE);
     pvt_store(s, "f", bytes, LARGE);
     pvt_advance(&s->net, 60000);
@@ -492,7 +485,7 @@ Test(restore, cancelled_at_every_step)
 
 Test(restore, without_memory)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     uint8_t *bytes = pvt_content(12, LARGE);
     struct pvt_key key = pvt_store(s, "f", bytes, LARGE);
     unsigned failed = 0, done = 0;
@@ -527,7 +520,7 @@ Test(restore, without_memory)
 
 Test(restore, versions_of_a_name)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     struct pvt_key one = pvt_store_text(s, "f", "one"), two = pvt_store_text(s, "f", "two two");
     struct pvt_key three = pvt_store_text(s, "f", "three");
     rm(s, one.hex);
@@ -569,7 +562,7 @@ Test(restore, versions_of_a_name)
 /* Two members bind one name while they do not see each other: both find the loser. */
 Test(restore, losers_of_a_conflict_are_versions)
 {
-    struct pvt_server *s = server_new(2);
+    struct pvt_server *s = pvt_server_new(2);
     struct pvt_record rec;
     struct pv_id rid, sha256;
     pv_sha256(sha256.b, "theirs", 6);
@@ -601,7 +594,7 @@ Test(restore, losers_of_a_conflict_are_versions)
 
 Test(restore, history_is_limited_and_survives_little_memory)
 {
-    struct pvt_server *s = server_new(1);
+    struct pvt_server *s = pvt_server_new(1);
     for (int i = 0; i < 30; i++) {
         char text[32];
         snprintf(text, sizeof text, "text %d", i);

@@ -1,4 +1,4 @@
-#include "internal/file/scrub.h"
+#include "internal/upkeep/scrub.h"
 #include "storage/store_private.h"
 #include "tests/unit/internal_client_fixture.h"
 
@@ -54,7 +54,7 @@ static void forward(struct pvt_server *s, uint64_t ms)
 
 static void end(struct pvt_server *s)
 {
-    pv_scrub_stop(s->files);
+    pv_scrub_stop(s->upkeep);
     pvt_settle(&s->net);
     pvt_server_free(s);
 }
@@ -126,7 +126,7 @@ Test(scrub, every_week_and_every_byte_within_30_days)
     struct pvt_server *s = with_file(1);
     struct pvt_node *n = pvt_me(s);
     make_slow(n, 0);
-    pv_scrub_schedule(s->files);
+    pv_scrub_schedule(s->upkeep);
     forward(s, PV_SCRUB_FIRST_MS - 1);
     cr_assert_eq(bytes_read, 0);
     cr_assert_eq(since(s), 0);
@@ -157,7 +157,7 @@ Test(scrub, a_bad_blob_that_nobody_else_has)
     struct pvt_server *s = with_file(1);
     says(s, 0, 0, NULL);
     flip_first_file(pvt_me(s));
-    pv_scrub_schedule(s->files);
+    pv_scrub_schedule(s->upkeep);
     forward(s, 2 * PV_SCRUB_FIRST_MS);
     says(s, 1, 1, "no reachable node has a good copy");
     uint8_t *bytes = pvt_content(1, LEN);
@@ -171,7 +171,7 @@ Test(scrub, a_bad_blob_comes_from_a_peer)
 {
     struct pvt_server *s = with_file(2);
     flip_first_file(pvt_me(s));
-    pv_scrub_schedule(s->files);
+    pv_scrub_schedule(s->upkeep);
     forward(s, 2 * PV_SCRUB_FIRST_MS);
     says(s, 0, 1, NULL);
     cr_assert(pvt_log_has(&s->net.log, "a damaged blob was fetched again"));
@@ -183,7 +183,7 @@ Test(scrub, what_cannot_be_read)
     struct pvt_server *s = with_file(1);
     make_slow(pvt_me(s), 0);
     is_broken = true;
-    pv_scrub_schedule(s->files);
+    pv_scrub_schedule(s->upkeep);
     forward(s, 2 * PV_SCRUB_FIRST_MS);
     struct pvt_client *c = status(s);
     cr_assert_gt(pvt_number(c->final, "bad_blobs"), 3);
@@ -200,15 +200,15 @@ Test(scrub, what_cannot_be_read)
 Test(scrub, can_be_left_out)
 {
     struct pvt_server *s = with_file(1);
-    s->files->config.no_scrub = true;
-    pv_files_work(s->files);
-    cr_assert_null(s->files->scrub);
-    pv_files_rest(s->files);
-    s->files->config.no_scrub = false;
-    pv_files_work(s->files);
-    cr_assert_not_null(s->files->scrub);
-    pv_files_rest(s->files);
-    cr_assert_null(s->files->scrub);
+    s->upkeep->config.no_scrub = true;
+    pv_upkeep_work(s->upkeep);
+    cr_assert_null(s->upkeep->scrub);
+    pv_upkeep_rest(s->upkeep);
+    s->upkeep->config.no_scrub = false;
+    pv_upkeep_work(s->upkeep);
+    cr_assert_not_null(s->upkeep->scrub);
+    pv_upkeep_rest(s->upkeep);
+    cr_assert_null(s->upkeep->scrub);
     pvt_settle(&s->net);
     pvt_server_free(s);
 }
@@ -220,7 +220,7 @@ static uint64_t rest_after(struct pvt_server *s, uint64_t each_ms, uint64_t *too
 {
     struct pvt_node *n = pvt_me(s);
     make_slow(n, each_ms);
-    pv_scrub_schedule(s->files);
+    pv_scrub_schedule(s->upkeep);
     pvt_advance(&s->net, PV_SCRUB_FIRST_MS);
     uint64_t began_ms = n->env.mono_ms;
     pvt_files_due(n);
@@ -286,10 +286,10 @@ Test(scrub, goes_on_after_a_restart)
     }
     cr_assert_eq(since(s), 0);
     uint64_t before = bytes_read;
-    pv_scrub_stop(s->files);
+    pv_scrub_stop(s->upkeep);
     pvt_settle(&s->net);
     pvt_advance(&s->net, DAY_MS);
-    pv_scrub_schedule(s->files); /* knows nothing but what is in the vault */
+    pv_scrub_schedule(s->upkeep); /* knows nothing but what is in the vault */
     forward(s, 3600 * 1000);
     cr_assert_neq(since(s), 0);
     cr_assert_leq(since(s), (long long)(n->env.wall_ms - DAY_MS)); /* since the pass began */
@@ -303,7 +303,7 @@ Test(scrub, a_clock_that_is_set_back)
 {
     struct pvt_server *s = with_file(1);
     struct pvt_node *n = pvt_me(s);
-    pv_scrub_schedule(s->files);
+    pv_scrub_schedule(s->upkeep);
     forward(s, 2 * PV_SCRUB_FIRST_MS);
     long long first = since(s);
     n->env.wall_ms -= 1000 * DAY_MS;
@@ -320,7 +320,7 @@ Test(scrub, cut_short)
     for (uint64_t steps = 0; steps < 40; steps++) {
         struct pvt_server *s = with_file(2);
         flip_first_file(pvt_me(s));
-        pv_scrub_schedule(s->files);
+        pv_scrub_schedule(s->upkeep);
         pvt_advance(&s->net, PV_SCRUB_FIRST_MS);
         pvt_files_due(pvt_me(s));
         pvt_steps(&s->net, steps);
@@ -328,7 +328,7 @@ Test(scrub, cut_short)
     }
     struct pvt_server *s = with_file(1);
     flip_first_file(pvt_me(s));
-    pv_scrub_schedule(s->files);
+    pv_scrub_schedule(s->upkeep);
     pvt_advance(&s->net, PV_SCRUB_FIRST_MS);
     for (uint64_t k = 0; k < 12; k++) {
         pv_mem_fail_after(k);

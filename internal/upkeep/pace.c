@@ -1,4 +1,4 @@
-#include "internal/file/pace.h"
+#include "internal/upkeep/pace.h"
 
 void pv_pace_begin(struct pv_pace *p)
 {
@@ -21,10 +21,10 @@ void pv_pace_wait(struct pv_pace *p, void (*go)(struct pv_pace *p))
     uint64_t now_ms = pv_env_mono_ms(p->files->config.env);
     uint64_t took_ms = now_ms - p->began_ms;
     p->timer.fire = fire;
-    pv_files_arm(p->files, &p->timer, now_ms + p->rests * (took_ms > 0 ? took_ms : 1));
+    pv_timer_arm(&p->files->timers, &p->timer, now_ms + p->rests * (took_ms > 0 ? took_ms : 1));
 }
 
 void pv_pace_cancel(struct pv_pace *p)
 {
-    pv_files_disarm(&p->timer);
+    pv_timer_disarm(&p->timer);
 }

@@ -11,10 +11,10 @@
  * Complete only if `unreadable` and `broken` are 0: else something may be reachable that has no
  * bit. The owner releases the sets.
  */
-#ifndef PV_FILE_MARK_H
-#define PV_FILE_MARK_H
+#ifndef PV_UPKEEP_MARK_H
+#define PV_UPKEEP_MARK_H
 
-#include "internal/file/pace.h"
+#include "internal/upkeep/pace.h"
 #include "internal/file/tree_walk.h"
 
 enum { PV_MARK_ROOTS = 64 };

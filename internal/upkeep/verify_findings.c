@@ -1,5 +1,5 @@
 /* What was found is settled one slice at a time: up to PV_VERIFY_REPAIRS repairs run at once. */
-#include "internal/file/verify_private.h"
+#include "internal/upkeep/verify_private.h"
 
 static int bad_value, needed_value;
 

@@ -5,39 +5,27 @@
  * Dates are wall clock, because passes are compared over restarts; a clock that was set back makes
  * a date of the future `now`. Rests are by the monotonic clock.
  */
-#include "internal/file/scrub.h"
+#include "internal/upkeep/scrub.h"
 
-#include "internal/base/rd.h"
-#include "internal/base/wr.h"
 #include "internal/node/repair.h"
+#include "storage/check.h"
+#include "storage/scrub_state.h"
 
 enum {
-    STATE_VERSION = 1,
-    STATE_LEN = 2 + 7 * 8,
     RESTS = 9,
     REST_MS_MIN = 100,
     KEEP_EVERY_MS = 60 * 1000,
     AGAIN_MS = 60 * 1000, /* after an error */
     HASH_EVERY_DAYS = 30 - 7,
 };
-#define STATE_KEY "scrub"
 #define HASH_EVERY_MS ((uint64_t)HASH_EVERY_DAYS * 24 * 3600 * 1000)
 
-struct state {
-    uint8_t depth;     /* of the pass; enum pv_check_depth */
-    uint64_t start_ms; /* of the pass; 0: none runs */
-    uint64_t cursor, done_bytes;
-    uint64_t unreadable;      /* in this pass so far */
-    uint64_t since_ms;        /* when the last whole pass began; 0: there was none */
-    uint64_t hashed_since_ms; /* and the last one over every SHA-256 */
-    uint64_t last_unreadable;
-};
-
 struct pv_scrub {
+    struct pv_upkeep *upkeep;
     struct pv_files *files;
     bool running, stopped;
     bool loaded;
-    struct state state;
+    struct pv_scrub_state state;
     uint64_t kept_ms, slice_ms, took_ms, total_bytes;
     struct pv_blob_check check;
     size_t next_finding;
@@ -45,65 +33,10 @@ struct pv_scrub {
     struct pv_timer timer;
     struct pv_job job;
     struct pv_commit_op op;
-    uint8_t bytes[STATE_LEN];
+    uint8_t bytes[PV_SCRUB_STATE_LEN];
     bool reserved;
     struct pv_budget_wait wait;
 };
-
-/* ---- the state ---- */
-
-static void encode(uint8_t out[static STATE_LEN], const struct state *s)
-{
-    struct pv_wr w = pv_wr_of(out, STATE_LEN);
-    pv_wr_u8(&w, STATE_VERSION);
-    pv_wr_u8(&w, s->depth);
-    pv_wr_u64(&w, s->start_ms);
-    pv_wr_u64(&w, s->cursor);
-    pv_wr_u64(&w, s->done_bytes);
-    pv_wr_u64(&w, s->unreadable);
-    pv_wr_u64(&w, s->since_ms);
-    pv_wr_u64(&w, s->hashed_since_ms);
-    pv_wr_u64(&w, s->last_unreadable);
-    PV_ASSERT(pv_wr_end(&w) == PV_OK && pv_wr_len(&w) == STATE_LEN);
-}
-
-/* What is not ours, or of another version, means that nothing was checked. */
-static struct state decode(const uint8_t *bytes, size_t len)
-{
-    struct state s;
-    struct pv_rd r = pv_rd_of(bytes, len);
-    uint8_t version = pv_rd_u8(&r);
-    s.depth = pv_rd_u8(&r);
-    s.start_ms = pv_rd_u64(&r);
-    s.cursor = pv_rd_u64(&r);
-    s.done_bytes = pv_rd_u64(&r);
-    s.unreadable = pv_rd_u64(&r);
-    s.since_ms = pv_rd_u64(&r);
-    s.hashed_since_ms = pv_rd_u64(&r);
-    s.last_unreadable = pv_rd_u64(&r);
-    bool good = pv_rd_end(&r) == PV_OK && version == STATE_VERSION &&
-                (s.depth == PV_CHECK_SUM || s.depth == PV_CHECK_EVERY_BYTE);
-    return good ? s : (struct state){.depth = PV_CHECK_EVERY_BYTE};
-}
-
-static enum pv_err load(struct pv_store *store, struct state *s)
-{
-    uint8_t bytes[STATE_LEN];
-    size_t len = sizeof bytes;
-    enum pv_err err = pv_store_meta(store, STATE_KEY, bytes, &len);
-    *s = decode(bytes, err == PV_OK ? len : 0);
-    return err == PV_E_NOT_FOUND || err == PV_E_LIMIT ? PV_OK : err;
-}
-
-enum pv_err pv_scrub_look(struct pv_store *store, struct pv_scrub_info *out)
-{
-    struct state s;
-    enum pv_err err = load(store, &s);
-    *out = (struct pv_scrub_info){.since_ms = s.since_ms, .unreadable = s.last_unreadable};
-    if (s.unreadable > out->unreadable)
-        out->unreadable = s.unreadable;
-    return err;
-}
 
 static uint64_t now_of(const struct pv_scrub *s)
 {
@@ -122,12 +55,12 @@ static void release(struct pv_scrub *s)
 {
     struct pv_files *f = s->files;
     bool reserved = s->reserved;
-    pv_files_disarm(&s->timer);
+    pv_timer_disarm(&s->timer);
     pv_budget_cancel(&s->wait);
     if (s->repair != NULL)
         pv_repair_abandon(s->repair);
-    if (f->scrub == s)
-        f->scrub = NULL;
+    if (s->upkeep->scrub == s)
+        s->upkeep->scrub = NULL;
     pv_free(s);
     if (reserved)
         pv_budget_give(&f->memory, PV_BLOB_LEN_MAX);
@@ -155,7 +88,7 @@ static void submit(struct pv_scrub *s, void (*run)(struct pv_job *, const struct
 
 static void wait_for(struct pv_scrub *s, uint64_t ms)
 {
-    pv_files_arm(s->files, &s->timer, pv_env_mono_ms(s->files->config.env) + ms);
+    pv_timer_arm(&s->files->timers, &s->timer, pv_env_mono_ms(s->files->config.env) + ms);
 }
 
 static void again(struct pv_scrub *s, enum pv_err err)
@@ -188,7 +121,7 @@ static uint64_t rest(const struct pv_scrub *s)
 
 static void end_pass(struct pv_scrub *s)
 {
-    struct state *st = &s->state;
+    struct pv_scrub_state *st = &s->state;
     struct pv_log *log = s->files->config.env->log;
     PV_LOG(log, st->unreadable > 0 ? PV_LOG_ERROR : PV_LOG_INFO, PV_SUB_FILE,
            "checked what is stored", "depth", st->depth == PV_CHECK_SUM ? "sums" : "every byte",
@@ -214,11 +147,11 @@ static void on_kept(struct pv_job *job)
 static void keep(struct pv_scrub *s)
 {
     s->kept_ms = pv_env_mono_ms(s->files->config.env);
-    encode(s->bytes, &s->state);
+    pv_scrub_state_encode(s->bytes, &s->state);
     s->op = (struct pv_commit_op){.type = PV_COMMIT_META};
-    s->op.u.meta.key = STATE_KEY;
+    s->op.u.meta.key = PV_SCRUB_STATE_META;
     s->op.u.meta.value = s->bytes;
-    s->op.u.meta.len = STATE_LEN;
+    s->op.u.meta.len = PV_SCRUB_STATE_LEN;
     submit(s, NULL, on_kept);
 }
 
@@ -266,7 +199,7 @@ static void run_slice(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct pv_scrub *s = PV_CONTAINER_OF(job, struct pv_scrub, job);
     struct pv_store_counts counts = {0};
-    job->err = s->loaded ? PV_OK : load(ctx->store, &s->state);
+    job->err = s->loaded ? PV_OK : pv_scrub_state_load(ctx->store, &s->state);
     s->loaded = job->err == PV_OK;
     if (job->err == PV_OK)
         job->err = pv_store_counts(ctx->store, &counts);
@@ -284,7 +217,7 @@ static void begin(struct pv_scrub *s);
 /* The state is known, and no pass runs. */
 static void plan(struct pv_scrub *s)
 {
-    struct state *st = &s->state;
+    struct pv_scrub_state *st = &s->state;
     uint64_t now_ms = now_of(s);
     no_future(&st->since_ms, now_ms);
     no_future(&st->hashed_since_ms, now_ms);
@@ -347,30 +280,32 @@ static void on_due(struct pv_timer *timer)
         begin(s);
 }
 
-void pv_scrub_schedule(struct pv_files *f)
+void pv_scrub_schedule(struct pv_upkeep *u)
 {
+    struct pv_files *f = u->config.files;
     struct pv_scrub *s = pv_calloc(1, sizeof *s);
     if (s == NULL) {
         PV_LOG(f->config.env->log, PV_LOG_WARN, PV_SUB_FILE, "what is stored is not checked",
                "cause", pv_err_text(PV_E_NOMEM));
         return;
     }
+    s->upkeep = u;
     s->files = f;
     s->timer.fire = on_due;
     s->kept_ms = pv_env_mono_ms(f->config.env);
-    f->scrub = s;
+    u->scrub = s;
     wait_for(s, PV_SCRUB_FIRST_MS);
 }
 
-void pv_scrub_stop(struct pv_files *f)
+void pv_scrub_stop(struct pv_upkeep *u)
 {
-    struct pv_scrub *s = f->scrub;
+    struct pv_scrub *s = u->scrub;
     if (s == NULL)
         return;
     s->stopped = true;
-    f->scrub = NULL;
+    u->scrub = NULL;
     if (s->running)
-        pv_files_disarm(&s->timer);
+        pv_timer_disarm(&s->timer);
     else
         release(s);
 }

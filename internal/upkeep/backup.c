@@ -1,15 +1,15 @@
 /*
  * age -> begin -> step... -> finish -> commit of how far it goes; each but the last a job.
  *
- * One structure, which frees itself. It holds no pointer to the files that a late job could follow:
- * `files` is cleared when they stop it.
+ * One structure, which frees itself. It holds no pointer that a late job could follow:
+ * `upkeep` is cleared when it stops it.
  */
-#include "internal/file/backup.h"
+#include "internal/upkeep/backup.h"
 
 #include "storage/backup.h"
 
 struct backup {
-    struct pv_files *files; /* NULL: stopped */
+    struct pv_upkeep *upkeep; /* NULL: stopped */
     struct pv_node *node;
     struct pv_job job;
     struct pv_backup b;
@@ -51,8 +51,8 @@ static void finish(struct backup *x, enum pv_err err)
     if (err != PV_OK)
         PV_LOG(pv_node_config(x->node)->env->log, PV_LOG_WARN, PV_SUB_FILE,
                "records.bak is not up to date", "cause", pv_err_text(err));
-    if (x->files != NULL)
-        x->files->backup = NULL;
+    if (x->upkeep != NULL)
+        x->upkeep->backup = NULL;
     pv_free(x);
 }
 
@@ -79,43 +79,46 @@ static void on_run(struct pv_job *job)
         x->op.u.meta.value = x->meta;
         x->op.u.meta.len = sizeof x->meta;
         x->job = (struct pv_job){.done = on_committed, .commit = {.ops = &x->op, .count = 1}};
-    } else if (x->files == NULL || pv_node_closing(x->node)) {
+    } else if (x->upkeep == NULL || pv_node_closing(x->node)) {
         x->job = (struct pv_job){.run = run_abort, .done = on_aborted};
     }
     pv_node_submit(x->node, &x->job);
 }
 
-static void start(struct pv_files *f)
+static void start(struct pv_upkeep *u)
 {
+    const struct pv_files *f = u->config.files;
     struct backup *x = pv_calloc(1, sizeof *x);
     if (x == NULL)
         return; /* in an hour, then */
-    x->files = f;
+    x->upkeep = u;
     x->node = f->config.node;
     x->now_ms = pv_env_wall_ms(f->config.env);
     x->job = (struct pv_job){.run = run, .done = on_run};
-    f->backup = x;
+    u->backup = x;
     pv_node_submit(x->node, &x->job);
 }
 
 static void on_due(struct pv_timer *timer)
 {
-    struct pv_files *f = PV_CONTAINER_OF(timer, struct pv_files, backup_timer);
-    if (f->backup == NULL)
-        start(f);
-    pv_files_arm(f, timer, pv_env_mono_ms(f->config.env) + PV_BACKUP_LOOK_MS);
+    struct pv_upkeep *u = PV_CONTAINER_OF(timer, struct pv_upkeep, backup_timer);
+    struct pv_files *f = u->config.files;
+    if (u->backup == NULL)
+        start(u);
+    pv_timer_arm(&f->timers, timer, pv_env_mono_ms(f->config.env) + PV_BACKUP_LOOK_MS);
 }
 
-void pv_backup_schedule(struct pv_files *f)
+void pv_backup_schedule(struct pv_upkeep *u)
 {
-    f->backup_timer.fire = on_due;
-    pv_files_arm(f, &f->backup_timer, pv_env_mono_ms(f->config.env));
+    struct pv_files *f = u->config.files;
+    u->backup_timer.fire = on_due;
+    pv_timer_arm(&f->timers, &u->backup_timer, pv_env_mono_ms(f->config.env));
 }
 
-void pv_backup_stop(struct pv_files *f)
+void pv_backup_stop(struct pv_upkeep *u)
 {
-    pv_files_disarm(&f->backup_timer);
-    if (f->backup != NULL)
-        f->backup->files = NULL;
-    f->backup = NULL;
+    pv_timer_disarm(&u->backup_timer);
+    if (u->backup != NULL)
+        u->backup->upkeep = NULL;
+    u->backup = NULL;
 }

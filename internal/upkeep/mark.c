@@ -5,7 +5,7 @@
  * be had is passed over: what is below it has no bit, so the mark of a live file is incomplete; a
  * removed one is marked as far as it goes.
  */
-#include "internal/file/mark.h"
+#include "internal/upkeep/mark.h"
 
 #include <string.h>
 

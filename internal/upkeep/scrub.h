@@ -6,11 +6,10 @@
  * be too slow. Usually it compares the quick sums (XXH3); once in at most 30 days it is a pass over
  * every SHA-256. Where it is stands in the vault, so that a restart goes on there.
  */
-#ifndef PV_FILE_SCRUB_H
-#define PV_FILE_SCRUB_H
+#ifndef PV_UPKEEP_SCRUB_H
+#define PV_UPKEEP_SCRUB_H
 
-#include "internal/file/files_private.h"
-#include "storage/check.h"
+#include "internal/upkeep/upkeep_private.h"
 
 enum {
     PV_SCRUB_FIRST_MS = 60 * 1000, /* after the start of the daemon */
@@ -18,15 +17,7 @@ enum {
     PV_SCRUB_SLICE = 8 * 1024 * 1024,
 };
 
-void pv_scrub_schedule(struct pv_files *f); /* lacking memory for it is logged */
-void pv_scrub_stop(struct pv_files *f);
-
-struct pv_scrub_info {
-    uint64_t
-        since_ms; /* wall clock: whatever came before it has been checked after it; 0: not yet */
-    uint64_t unreadable; /* blobs that the disk refused to read, in the last pass or this one */
-};
-/* Inside a job, with a daemon or without. */
-PV_MUST enum pv_err pv_scrub_look(struct pv_store *store, struct pv_scrub_info *out);
+void pv_scrub_schedule(struct pv_upkeep *u); /* lacking memory for it is logged */
+void pv_scrub_stop(struct pv_upkeep *u);
 
 #endif

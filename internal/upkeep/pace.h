@@ -4,10 +4,10 @@
  *
  *     begin -> (a job) -> wait -> go -> begin -> ...
  */
-#ifndef PV_FILE_PACE_H
-#define PV_FILE_PACE_H
+#ifndef PV_UPKEEP_PACE_H
+#define PV_UPKEEP_PACE_H
 
-#include "internal/file/files_private.h"
+#include "internal/file/context.h"
 
 struct pv_pace {
     struct pv_files *files;

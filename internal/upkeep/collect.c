@@ -11,9 +11,9 @@
  * be read, all live trees are whole, and some other member, if there are any, has had the same
  * records as we since the start. What stands in the way is said, and tried again later.
  */
-#include "internal/file/collect.h"
+#include "internal/upkeep/collect.h"
 
-#include "internal/file/mark.h"
+#include "internal/upkeep/mark.h"
 #include "internal/node/members.h"
 #include "internal/node/sync.h"
 
@@ -36,6 +36,7 @@ struct tallies {
 };
 
 struct pv_collect {
+    struct pv_upkeep *upkeep;
     struct pv_files *files;
     struct pv_request *rq; /* NULL: in the background, or cancelled */
     bool dry_run, now, cancelled, running;
@@ -72,8 +73,8 @@ static void release(struct pv_collect *c)
     pv_budget_cancel(&c->wait);
     pv_free(c->mark.live);
     pv_free(c->mark.kept);
-    if (f->collect == c)
-        f->collect = NULL;
+    if (c->upkeep->collect == c)
+        c->upkeep->collect = NULL;
     pv_free(c);
     if (reserved > 0)
         pv_budget_give(&f->memory, reserved);
@@ -104,11 +105,7 @@ static void log_end(const struct pv_collect *c)
 
 static void finish(struct pv_collect *c)
 {
-    struct pv_files *f = c->files;
     log_end(c);
-    f->collected = (struct pv_collected){.at_ms = pv_env_wall_ms(f->config.env),
-                                         .bytes = c->dry_run ? 0 : c->all.garbage.bytes,
-                                         .blocked = c->why[0] != '\0'};
     if (c->rq != NULL && (c->why[0] == '\0' || c->dry_run))
         pv_request_ok(c->rq, describe(c));
     else if (c->rq != NULL)
@@ -426,12 +423,14 @@ static void on_looked(struct pv_job *job)
 
 /* ---- life ---- */
 
-static struct pv_collect *start(struct pv_files *f, struct pv_request *rq, bool dry_run, bool now)
+static struct pv_collect *start(struct pv_upkeep *u, struct pv_request *rq, bool dry_run, bool now)
 {
     struct pv_collect *c = pv_calloc(1, sizeof *c);
     if (c == NULL)
         return NULL;
+    struct pv_files *f = u->config.files;
     unsigned rests = rq == NULL ? RESTS : 0;
+    c->upkeep = u;
     c->files = f;
     c->rq = rq;
     c->dry_run = dry_run;
@@ -439,13 +438,13 @@ static struct pv_collect *start(struct pv_files *f, struct pv_request *rq, bool 
     c->pace = (struct pv_pace){.files = f, .rests = rests};
     c->mark.files = f;
     c->mark.rests = rests;
-    c->mark.grace_ms = now ? 0 : f->config.gc_grace_ms;
+    c->mark.grace_ms = now ? 0 : u->config.gc_grace_ms;
     c->mark.first = 1;
     c->mark.done = on_marked;
     c->mark.released = on_mark_released;
     c->mark.progress = on_progress;
     c->told_ms = pv_env_mono_ms(f->config.env);
-    f->collect = c;
+    u->collect = c;
     look_on(&c->pace);
     return c;
 }
@@ -454,8 +453,8 @@ void pv_collect_cancel(struct pv_collect *c)
 {
     c->rq = NULL;
     c->cancelled = true;
-    if (c->files->collect == c)
-        c->files->collect = NULL;
+    if (c->upkeep->collect == c)
+        c->upkeep->collect = NULL;
     if (!c->running && pv_mark_cancel(&c->mark))
         release(c);
 }
@@ -467,18 +466,18 @@ static void on_cancel(struct pv_request *rq)
 
 static const struct pv_request_ops ops = {.on_cancel = on_cancel};
 
-void pv_query_gc(struct pv_files *f, struct pv_request *rq)
+void pv_query_gc(struct pv_upkeep *u, struct pv_request *rq)
 {
     bool dry_run = json_is_true(json_object_get(rq->args, "dry_run"));
     bool now = json_is_true(json_object_get(rq->args, "now"));
-    if (f->collect != NULL && f->collect->rq != NULL) {
+    if (u->collect != NULL && u->collect->rq != NULL) {
         pv_request_fail(rq, PV_EXIT_UNAVAILABLE, "a collection is under way: try again later");
         return;
     }
-    if (f->collect != NULL) /* in the background: this one is sooner */
-        pv_collect_cancel(f->collect);
+    if (u->collect != NULL) /* in the background: this one is sooner */
+        pv_collect_cancel(u->collect);
     rq->ops = &ops;
-    rq->op = start(f, rq, dry_run, now);
+    rq->op = start(u, rq, dry_run, now);
     if (rq->op == NULL)
         pv_request_fail(rq, PV_EXIT_FAILED, "out of memory");
 }
@@ -487,21 +486,24 @@ void pv_query_gc(struct pv_files *f, struct pv_request *rq)
 
 static void on_due(struct pv_timer *timer)
 {
-    struct pv_files *f = PV_CONTAINER_OF(timer, struct pv_files, collect_timer);
-    if (f->collect == NULL)
-        (void)start(f, NULL, false, false);
-    pv_files_arm(f, timer, pv_env_mono_ms(f->config.env) + PV_COLLECT_EVERY_MS);
+    struct pv_upkeep *u = PV_CONTAINER_OF(timer, struct pv_upkeep, collect_timer);
+    struct pv_files *f = u->config.files;
+    if (u->collect == NULL)
+        (void)start(u, NULL, false, false);
+    pv_timer_arm(&f->timers, timer, pv_env_mono_ms(f->config.env) + PV_COLLECT_EVERY_MS);
 }
 
-void pv_collect_schedule(struct pv_files *f)
+void pv_collect_schedule(struct pv_upkeep *u)
 {
-    f->collect_timer.fire = on_due;
-    pv_files_arm(f, &f->collect_timer, pv_env_mono_ms(f->config.env) + PV_COLLECT_FIRST_MS);
+    struct pv_files *f = u->config.files;
+    u->collect_timer.fire = on_due;
+    pv_timer_arm(&f->timers, &u->collect_timer,
+                 pv_env_mono_ms(f->config.env) + PV_COLLECT_FIRST_MS);
 }
 
-void pv_collect_stop(struct pv_files *f)
+void pv_collect_stop(struct pv_upkeep *u)
 {
-    pv_files_disarm(&f->collect_timer);
-    if (f->collect != NULL)
-        pv_collect_cancel(f->collect);
+    pv_timer_disarm(&u->collect_timer);
+    if (u->collect != NULL)
+        pv_collect_cancel(u->collect);
 }

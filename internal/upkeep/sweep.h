@@ -3,8 +3,8 @@
  * jobs. A handful is what a crash left and is deleted; more means that vault.db is old or lost
  * commits: nothing is deleted, one line says so, and `status` counts them.
  */
-#ifndef PV_SERVER_SWEEP_H
-#define PV_SERVER_SWEEP_H
+#ifndef PV_UPKEEP_SWEEP_H
+#define PV_UPKEEP_SWEEP_H
 
 #include "internal/node/node.h"
 

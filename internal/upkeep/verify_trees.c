@@ -5,7 +5,7 @@
  * Nodes are read from here alone. One that is missing or bad ends the job: if it could be repaired
  * the walk goes on below it, else it is passed over.
  */
-#include "internal/file/verify_private.h"
+#include "internal/upkeep/verify_private.h"
 
 #include "internal/file/open_record.h"
 

@@ -5,13 +5,13 @@
  *   verify_trees.c    the phase of the files: jobs that walk trees over what is here
  *   verify_findings.c what a slice found: said, and repaired if that was asked for
  */
-#ifndef PV_FILE_VERIFY_PRIVATE_H
-#define PV_FILE_VERIFY_PRIVATE_H
+#ifndef PV_UPKEEP_VERIFY_PRIVATE_H
+#define PV_UPKEEP_VERIFY_PRIVATE_H
 
 #include "internal/base/map.h"
-#include "internal/file/files_private.h"
 #include "internal/file/tree_walk.h"
 #include "internal/node/repair.h"
+#include "internal/upkeep/upkeep_private.h"
 #include "storage/check.h"
 
 enum {

@@ -1,6 +1,6 @@
 /* One structure, one job at a time: 256 scans, then the commit that deletes, then it frees itself.
  */
-#include "internal/server/sweep.h"
+#include "internal/upkeep/sweep.h"
 
 #include "internal/base/mem.h"
 

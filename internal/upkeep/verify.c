@@ -7,7 +7,7 @@
  * Everything happens in jobs of bounded size. A client that does not read what it is told holds the
  * work up, not our memory.
  */
-#include "internal/file/verify_private.h"
+#include "internal/upkeep/verify_private.h"
 
 enum {
     SLICE_BYTES = 8 * 1024 * 1024,
@@ -287,8 +287,9 @@ static void on_granted(struct pv_budget_wait *wait)
     begin(PV_CONTAINER_OF(wait, struct pv_verify, wait));
 }
 
-void pv_query_verify(struct pv_files *f, struct pv_request *rq)
+void pv_query_verify(struct pv_upkeep *u, struct pv_request *rq)
 {
+    struct pv_files *f = u->config.files;
     uint64_t seed;
     struct pv_verify *v = pv_calloc(1, sizeof *v);
     if (v == NULL) {
