@@ -1,4 +1,5 @@
 """Real daemons on loopback, real vaults in temporary folders, and the command line as users run it."""
+import base64
 import hashlib
 import json
 import os
@@ -70,7 +71,7 @@ class Scene:
         os.mkdir(self.reports)
         self.nodes = []
         self.cleanups = []
-        self.token = "pvt-test " + os.urandom(16).hex()
+        self.token = new_token()
         self.cluster_key = os.urandom(32).hex()
 
     # ---- files ----
@@ -221,6 +222,21 @@ class Node:
         for folder, _, names in os.walk(os.path.join(self.vault, "blobs")):
             for name in names:
                 yield os.path.join(folder, name)
+
+
+def new_token():
+    """As `token new`: a passphrase would cost each start of a daemon as much as a hundred files."""
+    secret = os.urandom(32)
+    digits = base64.b32encode(secret + hashlib.sha256(secret).digest()[:4])
+    return "pvt1-" + digits.decode().lower().rstrip("=")
+
+
+def secret_of_token(token):
+    """S of storage/format.md."""
+    if token.startswith("pvt1-"):
+        return base64.b32decode(token[5:].upper() + "======")[:32]
+    return hashlib.scrypt(token.encode(), salt=b"PV1/auth-token", n=1 << 15, r=8, p=3, dklen=32,
+                          maxmem=64 << 20)
 
 
 def write_random(f, size, seed):

@@ -9,7 +9,6 @@ import os
 import socket
 import struct
 import time
-from hashlib import scrypt
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from extract import ClusterKey, Damage, check, hmac256, sha256, verify, x
+from harness import secret_of_token
 
 HELLO, PING, PONG, STORE, WANT, STORED, GET, FOUND, NOT_FOUND, FETCH, CANCEL, FULL, LOST = \
     1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
@@ -125,9 +125,7 @@ class Session:
     def __init__(self, address, token, cluster_key, identity=None):
         self.identity = identity or Identity()
         self.key = ClusterKey(bytes.fromhex(cluster_key))
-        stretched = scrypt(token.encode(), salt=b"PV1/auth-token", n=1 << 15, r=8, p=3, dklen=32,
-                           maxmem=64 << 20)
-        prk = hmac256(b"PV1/token", stretched)
+        prk = hmac256(b"PV1/token", secret_of_token(token))
         self.gate, self.psk = x(prk, b"gate"), x(prk, b"noise-psk")
         host, port = address.rsplit(":", 1)
         self.socket = socket.create_connection((host, int(port)), timeout=60)
