@@ -28,6 +28,16 @@ struct pvt_bytes pvt_json_hex(const json_t *object, const char *name); /* must b
 /* Whether the array of strings object[name] (absent or null: empty) has the text. */
 bool pvt_json_has(const json_t *object, const char *name, const char *text);
 
+/*
+ * For vectors that say what lies on disks: a difference is not to be mended by other vectors. what
+ * and detail are texts; Criterion must be included.
+ */
+#define PVT_FROZEN(same, what, detail)                                                   \
+    cr_assert(same,                                                                      \
+              "%s %s is not what existing vaults have: that takes a new version of the " \
+              "format (storage/format.md, Versions), not new vectors",                   \
+              what, detail)
+
 /* Calls each for every test of every group of a Wycheproof file. */
 typedef void (*pvt_wycheproof_fn)(const json_t *group, const json_t *test, void *arg);
 void pvt_wycheproof_each(const char *path, pvt_wycheproof_fn each, void *arg);

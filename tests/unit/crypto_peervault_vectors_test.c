@@ -17,13 +17,12 @@ TestSuite(peervault_vectors, .timeout = 120);
 
 #define FOLDER "tests/vectors/peervault/"
 
-/* Whether object[name] is the hex of these bytes. */
-static bool is(const json_t *object, const char *name, const void *p, size_t len)
+/* object[name] is the hex of these bytes, and so it is in all vaults. */
+static void check(const json_t *object, const char *name, const void *p, size_t len)
 {
     struct pvt_bytes expected = pvt_json_hex(object, name);
-    const bool same = pvt_bytes_equal(&expected, p, len);
+    PVT_FROZEN(pvt_bytes_equal(&expected, p, len), "the value of", name);
     pvt_bytes_release(&expected);
-    return same;
 }
 
 static void take(void *dst, size_t len, const json_t *object, const char *name)
@@ -62,24 +61,25 @@ static void check_rids(const json_t *item, const struct pv_cluster_keys *k)
     take(content.b, PV_ID_LEN, item, "file_sha256");
     take(salt, sizeof salt, item, "private_salt");
     pv_rid_file(&rid, k, &content);
-    cr_assert(is(item, "rid_file", rid.b, PV_ID_LEN));
+    check(item, "rid_file", rid.b, PV_ID_LEN);
     pv_rid_private(&rid, k, salt);
-    cr_assert(is(item, "rid_private", rid.b, PV_ID_LEN));
+    check(item, "rid_private", rid.b, PV_ID_LEN);
     json_array_foreach(json_object_get(item, "rid_names"), i, rid_case)
     {
         struct pvt_bytes name = pvt_json_hex(rid_case, "name");
         pv_rid_name(&rid, k, name.p, name.len);
-        cr_assert(is(rid_case, "rid", rid.b, PV_ID_LEN));
+        check(rid_case, "rid", rid.b, PV_ID_LEN);
         pvt_bytes_release(&name);
     }
     json_array_foreach(json_object_get(item, "rid_clear"), i, rid_case)
     {
         struct pvt_bytes subject = pvt_json_hex(rid_case, "subject");
         pv_rid_clear(&rid, (uint8_t)pvt_json_number(rid_case, "type"), subject.p, subject.len);
-        cr_assert(is(rid_case, "rid", rid.b, PV_ID_LEN));
+        check(rid_case, "rid", rid.b, PV_ID_LEN);
         pvt_bytes_release(&subject);
     }
-    cr_assert_eq(pv_key_prefix_tag(k, content.b), u64_of(item, "prefix_tag"));
+    PVT_FROZEN(pv_key_prefix_tag(k, content.b) == u64_of(item, "prefix_tag"), "the tag of a",
+               "key");
 }
 
 Test(peervault_vectors, keys)
@@ -92,20 +92,20 @@ Test(peervault_vectors, keys)
     {
         const struct pv_cluster_keys k = keys_of(item);
         uint8_t chunker[PV_CHUNKER_KEY_LEN], key[PV_KEY_LEN];
-        cr_assert(is(item, "kid", k.kid.b, PV_KID_LEN));
-        cr_assert(is(item, "loc", k.loc, PV_KEY_LEN));
-        cr_assert(is(item, "name", k.name, PV_KEY_LEN));
-        cr_assert(is(item, "hint", k.hint, PV_KEY_LEN));
-        cr_assert(is(item, "member", k.member, PV_KEY_LEN));
+        check(item, "kid", k.kid.b, PV_KID_LEN);
+        check(item, "loc", k.loc, PV_KEY_LEN);
+        check(item, "name", k.name, PV_KEY_LEN);
+        check(item, "hint", k.hint, PV_KEY_LEN);
+        check(item, "member", k.member, PV_KEY_LEN);
         pv_keys_chunker(chunker, &k);
-        cr_assert(is(item, "chunker", chunker, sizeof chunker));
+        check(item, "chunker", chunker, sizeof chunker);
         json_array_foreach(json_object_get(item, "epochs"), j, epoch)
         {
             const uint64_t e = (uint64_t)pvt_json_number(epoch, "epoch");
             pv_keys_conv(key, &k, e);
-            cr_assert(is(epoch, "conv", key, sizeof key));
+            check(epoch, "conv", key, sizeof key);
             pv_keys_rec(key, &k, e);
-            cr_assert(is(epoch, "rec", key, sizeof key));
+            check(epoch, "rec", key, sizeof key);
         }
         cr_assert_eq(j, 3);
         check_rids(item, &k);
@@ -125,8 +125,8 @@ Test(peervault_vectors, tokens)
         bool weak;
         cr_assert_eq(pv_token_derive(&keys, pvt_json_text(item, "token"), &weak), PV_OK);
         cr_assert_eq(weak, json_is_true(json_object_get(item, "weak")));
-        cr_assert(is(item, "gate", keys.gate, PV_KEY_LEN));
-        cr_assert(is(item, "psk", keys.psk, PV_KEY_LEN));
+        check(item, "gate", keys.gate, PV_KEY_LEN);
+        check(item, "psk", keys.psk, PV_KEY_LEN);
     }
     json_decref(root);
 }
@@ -151,10 +151,10 @@ Test(peervault_vectors, blobs)
                                   payload_len, random ? dk : NULL),
                      PV_OK);
         cr_assert_eq(s.blob_len, (size_t)pvt_json_number(item, "blob_len"));
-        cr_assert(is(item, "dk", s.dk, PV_KEY_LEN), "blob %zu", i);
-        cr_assert(is(item, "id", s.id.b, PV_ID_LEN), "blob %zu", i);
+        check(item, "dk", s.dk, PV_KEY_LEN);
+        check(item, "id", s.id.b, PV_ID_LEN);
         if (json_object_get(item, "blob") != NULL)
-            cr_assert(is(item, "blob", buf.p, s.blob_len));
+            check(item, "blob", buf.p, s.blob_len);
         pvt_bytes_release(&buf);
     }
     cr_assert_eq(i, 18);
@@ -170,10 +170,10 @@ static void reencode_file(const json_t *root, const char *name)
     struct pvt_bytes expected = pvt_json_hex(root, name);
     take(seed, sizeof seed, root, "seed");
     cr_assert_eq(pv_file_body_decode(&body, expected.p, expected.len, true), PV_OK, "%s", name);
-    cr_assert(is(root, "public", body.author.pub, PV_PUB_LEN));
+    check(root, "public", body.author.pub, PV_PUB_LEN);
     cr_assert_eq(body.author.hlc, u64_of(root, "hlc"));
     cr_assert_eq(pv_file_body_encode(bytes, &len, &body, seed), PV_OK);
-    cr_assert(pvt_bytes_equal(&expected, bytes, len), "%s", name);
+    PVT_FROZEN(pvt_bytes_equal(&expected, bytes, len), "the body", name);
     pvt_bytes_release(&expected);
 }
 
@@ -193,7 +193,7 @@ Test(peervault_vectors, bodies)
     struct pvt_bytes expected = pvt_json_hex(root, "name");
     cr_assert_eq(pv_name_body_decode(&name, expected.p, expected.len, true), PV_OK);
     cr_assert_eq(pv_name_body_encode(bytes, &len, &name, seed), PV_OK);
-    cr_assert(pvt_bytes_equal(&expected, bytes, len));
+    PVT_FROZEN(pvt_bytes_equal(&expected, bytes, len), "the body of a", "name");
     pvt_bytes_release(&expected);
 
     static const char *const members[] = {"member", "member_expelled"};
@@ -203,7 +203,7 @@ Test(peervault_vectors, bodies)
         cr_assert_eq(pv_member_body_decode(&member, expected.p, expected.len), PV_OK);
         cr_assert_eq(member.expelled, i == 1);
         cr_assert_eq(pv_member_body_encode(bytes, &len, &member), PV_OK);
-        cr_assert(pvt_bytes_equal(&expected, bytes, len));
+        PVT_FROZEN(pvt_bytes_equal(&expected, bytes, len), "the body", members[i]);
         pvt_bytes_release(&expected);
     }
     static const char *const addresses[] = {"address", "address_none"};
@@ -213,7 +213,7 @@ Test(peervault_vectors, bodies)
         cr_assert_eq(pv_address_body_decode(&address, expected.p, expected.len), PV_OK);
         cr_assert_eq(address.count, i == 0 ? 2 : 0);
         cr_assert_eq(pv_address_body_encode(bytes, &len, &address), PV_OK);
-        cr_assert(pvt_bytes_equal(&expected, bytes, len));
+        PVT_FROZEN(pvt_bytes_equal(&expected, bytes, len), "the body", addresses[i]);
         pvt_bytes_release(&expected);
     }
     json_decref(root);
@@ -243,9 +243,9 @@ Test(peervault_vectors, records)
         take(draft.rid.b, PV_ID_LEN, item, "rid");
         take(salt, sizeof salt, item, "salt");
         cr_assert_eq(pv_record_seal(env, &env_len, &draft, &keys, seed, salt), PV_OK);
-        cr_assert(is(item, "envelope", env, env_len), "record %zu", i);
+        check(item, "envelope", env, env_len);
         cr_assert_eq(pv_record_verify(&rec, env, env_len), PV_OK);
-        cr_assert(is(item, "hash", rec.hash.b, PV_ID_LEN));
+        check(item, "hash", rec.hash.b, PV_ID_LEN);
         if ((draft.flags & PV_RECORD_CLEAR) == 0) {
             cr_assert_eq(pv_record_open(opened, env, env_len, &rec, &keys), PV_OK);
             cr_assert_eq(memcmp(opened, body.p, body.len), 0);
@@ -266,6 +266,29 @@ static void put_file(const struct pvt_tmpdir *dir, const char *name, const void 
     cr_assert_eq(close(fd), 0);
 }
 
+static void give_seed(void *ctx, void *dst, size_t len)
+{
+    memcpy(dst, ctx, len);
+}
+
+/* Written from the same seed it is the same file. */
+static void write_again(const struct pvt_tmpdir *dir, const struct pvt_bytes *file)
+{
+    const struct pv_fs *fs = pv_fs_real();
+    uint8_t seed[PV_SEED_LEN], saved[200];
+    struct pv_identity id;
+    pv_fd fd;
+    size_t got;
+    memcpy(seed, file->p + 8, sizeof seed);
+    const struct pv_env env = {.ctx = seed, .random = give_seed};
+    cr_assert_eq(fs->unlink(fs->ctx, dir->fd, "identity"), PV_OK);
+    cr_assert_eq(pv_identity_create(&id, fs, dir->fd, &env), PV_OK);
+    cr_assert_eq(fs->open(fs->ctx, dir->fd, "identity", PV_FS_READ, &fd), PV_OK);
+    cr_assert_eq(fs->read(fs->ctx, fd, saved, sizeof saved, 0, &got), PV_OK);
+    cr_assert_eq(fs->close(fs->ctx, fd), PV_OK);
+    PVT_FROZEN(pvt_bytes_equal(file, saved, got), "the file", "identity");
+}
+
 Test(peervault_vectors, identities)
 {
     json_t *root = pvt_json_load(FOLDER "identities.json");
@@ -279,12 +302,13 @@ Test(peervault_vectors, identities)
         char text[PV_NODE_TEXT_LEN];
         struct pvt_bytes file = pvt_json_hex(item, "file");
         put_file(&dir, "identity", file.p, file.len);
-        pvt_bytes_release(&file);
-        cr_assert_eq(pv_identity_load(&id, pv_fs_real(), dir.fd), PV_OK);
-        cr_assert(is(item, "public", id.pub, PV_PUB_LEN));
-        cr_assert(is(item, "node_id", id.node_id.b, PV_ID_LEN));
+        PVT_FROZEN(pv_identity_load(&id, pv_fs_real(), dir.fd) == PV_OK, "the file", "identity");
+        check(item, "public", id.pub, PV_PUB_LEN);
+        check(item, "node_id", id.node_id.b, PV_ID_LEN);
         pv_node_id_format(text, &id.node_id);
         cr_assert_str_eq(text, pvt_json_text(item, "text"));
+        write_again(&dir, &file);
+        pvt_bytes_release(&file);
     }
     cr_assert_eq(i, 3);
     pvt_tmpdir_release(&dir);
@@ -304,9 +328,9 @@ Test(peervault_vectors, keyring)
     const struct pv_fs *fs = pv_fs_real();
     pvt_tmpdir_init(&dir);
     put_file(&dir, "keyring", text, strlen(text));
-    cr_assert_eq(pv_keyring_load(&k, fs, dir.fd, NULL), PV_OK);
-    cr_assert(is(root, "active", pv_keyring_active(&k)->kid.b, PV_KID_LEN));
-    cr_assert(is(root, "dedup", pv_keyring_dedup(&k)->kid.b, PV_KID_LEN));
+    PVT_FROZEN(pv_keyring_load(&k, fs, dir.fd, NULL) == PV_OK, "the file", "keyring");
+    check(root, "active", pv_keyring_active(&k)->kid.b, PV_KID_LEN);
+    check(root, "dedup", pv_keyring_dedup(&k)->kid.b, PV_KID_LEN);
     cr_assert_eq(k.token_count, json_array_size(tokens));
     for (size_t i = 0; i < k.token_count; i++)
         cr_assert_str_eq(k.tokens[i].text, json_string_value(json_array_get(tokens, i)));
@@ -314,8 +338,7 @@ Test(peervault_vectors, keyring)
     cr_assert_eq(fs->open(fs->ctx, dir.fd, "keyring", PV_FS_READ, &fd), PV_OK);
     cr_assert_eq(fs->read(fs->ctx, fd, saved, sizeof saved, 0, &got), PV_OK);
     cr_assert_eq(fs->close(fs->ctx, fd), PV_OK);
-    cr_assert_eq(got, strlen(text));
-    cr_assert_eq(memcmp(saved, text, got), 0);
+    PVT_FROZEN(got == strlen(text) && memcmp(saved, text, got) == 0, "the file", "keyring");
     pvt_tmpdir_release(&dir);
     json_decref(root);
 }
