@@ -10,19 +10,16 @@
 #include "cmd/peervault/name_set.h"
 #include "cmd/peervault/output.h"
 #include "cmd/peervault/folder.h"
+#include "cmd/peervault/lines.h"
 #include "crypto/body.h"
 #include "internal/base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-enum { LIST_CAP = 16 * PATH_MAX };
 
 struct pv_store_source {
     const struct pv_args *args;
@@ -34,12 +31,8 @@ struct pv_store_source {
     struct pv_folder_avoid vault;
     char why[128];
     /* list */
-    int fd;
-    char delimiter;
-    char list[LIST_CAP];
-    size_t at, len; /* what of it is to be used */
-    bool list_end, too_long;
-    char path[PATH_MAX], name[PATH_MAX];
+    struct pv_lines *list;
+    char name[PATH_MAX];
     struct pv_name_set seen;
 };
 
@@ -159,11 +152,7 @@ static enum pv_exit open_list(struct pv_store_source *s, const struct pv_cli *cl
     uint64_t seed;
     pv_env_random(&cli->env, &seed, sizeof seed);
     pv_name_set_init(&s->seen, seed);
-    s->delimiter = pv_args_has(s->args, "null") ? '\0' : '\n';
-    s->fd = is_stdin(from) ? STDIN_FILENO : open(from, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (s->fd < 0)
-        return pv_out_fail(PV_EXIT_FAILED, "%s: cannot be opened: %s", from, strerror(errno));
-    return PV_EXIT_OK;
+    return pv_lines_open(&s->list, from, pv_args_has(s->args, "null") ? '\0' : '\n');
 }
 
 enum pv_exit pv_store_source_open(struct pv_store_source **out, const struct pv_cli *cli,
@@ -176,7 +165,6 @@ enum pv_exit pv_store_source_open(struct pv_store_source **out, const struct pv_
     if (s == NULL)
         return pv_out_no_memory();
     s->args = args;
-    s->fd = -1;
     s->is_recursive = pv_args_has(args, "recursive");
     s->is_list = pv_args_has(args, "files-from");
     enum pv_exit exit = s->is_list ? open_list(s, cli) : open_words(s, cli);
@@ -196,8 +184,7 @@ void pv_store_source_close(struct pv_store_source *s)
     pv_free(s->names);
     pv_folder_release(s->folder);
     pv_name_set_release(&s->seen);
-    if (s->fd >= 0 && s->fd != STDIN_FILENO)
-        (void)close(s->fd);
+    pv_lines_close(s->list);
     pv_free(s);
 }
 
@@ -291,15 +278,16 @@ enum pv_err pv_list_name(char *out, const char *path, size_t len)
     return used > 0 ? PV_OK : PV_E_INVALID;
 }
 
-/* What is wrong with the line of len bytes in s->path; NULL: nothing, its name is in s->name. */
-static const char *check_line(struct pv_store_source *s, size_t len, enum pv_exit *exit)
+/* What is wrong with a line; NULL: nothing, its name is in s->name. */
+static const char *check_line(struct pv_store_source *s, const struct pv_line *line,
+                              enum pv_exit *exit)
 {
     *exit = PV_EXIT_FAILED;
-    if (s->too_long)
+    if (line->too_long)
         return "longer than a path can be";
-    if (strlen(s->path) != len)
+    if (strlen(line->text) != line->len)
         return "has a NUL byte: is the list one of --null?";
-    if (pv_list_name(s->name, s->path, len) != PV_OK)
+    if (pv_list_name(s->name, line->text, line->len) != PV_OK)
         return "cannot be bound to its path: .. in it, or no file at all";
     if (strlen(s->name) > PV_NAME_MAX)
         return "its name would be longer than 1024 bytes";
@@ -311,74 +299,36 @@ static const char *check_line(struct pv_store_source *s, size_t len, enum pv_exi
                                 : pv_err_text(err);
 }
 
-/* A line of the buffer, len bytes without its delimiter. False: an empty one. */
-static bool use_line(struct pv_store_source *s, size_t len, struct pv_store_entry *entry)
+static void use_line(struct pv_store_source *s, const struct pv_line *line,
+                     struct pv_store_entry *entry)
 {
-    size_t kept = len < sizeof s->path ? len : sizeof s->path - 1;
     enum pv_exit exit;
-    if (len == 0 && !s->too_long)
-        return false;
-    memcpy(s->path, s->list + s->at, kept);
-    s->path[kept] = '\0';
-    s->too_long = s->too_long || kept < len;
-    const char *wrong = check_line(s, len, &exit);
-    *entry = (struct pv_store_entry){
-        .kind = PV_STORE_FILE, .path = s->path, .name = s->name, .dir = AT_FDCWD, .base = s->path};
+    const char *wrong = check_line(s, line, &exit);
+    *entry = (struct pv_store_entry){.kind = PV_STORE_FILE,
+                                     .path = line->text,
+                                     .name = s->name,
+                                     .dir = AT_FDCWD,
+                                     .base = line->text};
     if (wrong != NULL)
-        refuse(entry, s->path, exit, wrong);
-    s->too_long = false;
-    return true;
-}
-
-static bool is_quiet(int fd)
-{
-    struct pollfd input = {.fd = fd, .events = POLLIN};
-    return poll(&input, 1, 0) == 0;
-}
-
-/* More of the list. False, with entry: it cannot be read. */
-static bool read_list(struct pv_store_source *s, struct pv_store_entry *entry)
-{
-    memmove(s->list, s->list + s->at, s->len - s->at);
-    s->len -= s->at;
-    s->at = 0;
-    if (s->len == sizeof s->list) { /* no end of a line in all of it: its beginning will do */
-        s->len = PATH_MAX;
-        s->too_long = true;
-    }
-    ssize_t n = read(s->fd, s->list + s->len, sizeof s->list - s->len);
-    if (n < 0 && (errno == EINTR || errno == EAGAIN))
-        return true;
-    s->list_end = n <= 0;
-    if (n < 0) {
-        (void)snprintf(s->why, sizeof s->why, "cannot be read: %s", strerror(errno));
-        s->len = 0; /* not a path that was cut short */
-        refuse(entry, pv_args_value(s->args, "files-from"), PV_EXIT_FAILED, s->why);
-        return false;
-    }
-    s->len += (size_t)n;
-    return true;
+        refuse(entry, line->text, exit, wrong);
 }
 
 static enum pv_store_step step_list(struct pv_store_source *s, struct pv_store_entry *entry)
 {
-    for (;;) {
-        const char *from = s->list + s->at;
-        const char *end = memchr(from, s->delimiter, s->len - s->at);
-        size_t len = end != NULL ? (size_t)(end - from) : s->len - s->at;
-        if (end != NULL || (s->list_end && len > 0)) {
-            bool used = use_line(s, len, entry);
-            s->at += len + (end != NULL ? 1 : 0);
-            if (used)
-                return PV_STORE_ENTRY;
-        } else if (s->list_end) {
-            return PV_STORE_END;
-        } else if (is_quiet(s->fd)) {
-            return PV_STORE_QUIET;
-        } else if (!read_list(s, entry)) {
-            return PV_STORE_ENTRY;
-        }
+    struct pv_line line;
+    switch (pv_lines_next(s->list, &line)) {
+    case PV_LINES_LINE:
+        use_line(s, &line, entry);
+        return PV_STORE_ENTRY;
+    case PV_LINES_FAILED:
+        refuse(entry, pv_args_value(s->args, "files-from"), PV_EXIT_FAILED, line.text);
+        return PV_STORE_ENTRY;
+    case PV_LINES_QUIET:
+        return PV_STORE_QUIET;
+    case PV_LINES_END:
+        break;
     }
+    return PV_STORE_END;
 }
 
 enum pv_store_step pv_store_source_next(struct pv_store_source *s, struct pv_store_entry *entry)
@@ -390,7 +340,7 @@ enum pv_store_step pv_store_source_next(struct pv_store_source *s, struct pv_sto
 
 int pv_store_source_fd(const struct pv_store_source *s)
 {
-    return s->fd;
+    return s->list != NULL ? pv_lines_fd(s->list) : -1;
 }
 
 bool pv_store_source_is_bulk(const struct pv_store_source *s)
