@@ -5,8 +5,8 @@
  * name may look like a key, and its file may change meanwhile.
  */
 #include "cmd/peervault/get_tree.h"
-#include "cmd/peervault/client.h"
 #include "cmd/peervault/landing.h"
+#include "cmd/peervault/listing.h"
 #include "cmd/peervault/output.h"
 #include "cmd/peervault/progress.h"
 #include "internal/base/id.h"
@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PAGE = 256, QUEUE = 1024, IN_FLIGHT = 32 };
+enum { QUEUE = 2 * PV_LISTING_PAGE_MAX, IN_FLIGHT = 32 };
 
 struct wanted {
     char *name;
@@ -31,11 +31,7 @@ struct fetch {
     struct pv_landing *landing; /* made for the first file */
     struct pv_progress progress;
 
-    json_int_t list_id; /* of the page that is being listed; 0: none */
-    char next[80];      /* where the one after it begins */
-    bool listed;        /* all of them */
-    uint64_t unreadable;
-
+    struct pv_listing list;
     struct wanted queue[QUEUE];
     uint64_t answered, asked, known; /* counts; names in the queue are from answered to known */
     json_t *file;                    /* the `file` event of the one being answered */
@@ -114,11 +110,12 @@ static void on_settled(void *ctx, const char *name, void *tag, const char *why)
 
 /* ---- the list ---- */
 
-static void on_entry(struct fetch *f, const json_t *m)
+static void on_entry(void *ctx, const json_t *m)
 {
+    struct fetch *f = ctx;
     struct wanted *w = &f->queue[f->known % QUEUE];
     size_t len = 0;
-    char *name = pv_json_name(m, &len);
+    char *name = f->stopped ? NULL : pv_json_name(m, &len);
     if (name == NULL)
         return; /* a file without one */
     if (f->known - f->answered == QUEUE) {
@@ -131,22 +128,6 @@ static void on_entry(struct fetch *f, const json_t *m)
     *w = (struct wanted){.name = name, .name_len = len};
     (void)snprintf(w->key, sizeof w->key, "%s", pv_json_text(m, "key"));
     f->known++;
-}
-
-static void on_list(struct fetch *f, const json_t *m)
-{
-    if (strcmp(pv_json_text(m, "event"), "entry") == 0) {
-        if (!f->stopped)
-            on_entry(f, m);
-        return;
-    }
-    enum pv_exit exit = pv_reply_exit(m, NULL);
-    add_exit(f, exit);
-    f->stopped = f->stopped || exit != PV_EXIT_OK;
-    f->list_id = 0;
-    f->unreadable += (uint64_t)pv_json_int(m, "unreadable");
-    (void)snprintf(f->next, sizeof f->next, "%s", pv_json_text(m, "next"));
-    f->listed = f->next[0] == '\0';
 }
 
 /* ---- one file ---- */
@@ -221,8 +202,8 @@ static void on_message(void *ctx, const json_t *m)
     struct fetch *f = ctx;
     json_int_t id = pv_json_int(m, "id");
     struct wanted *w = &f->queue[f->answered % QUEUE];
-    if (id == f->list_id)
-        on_list(f, m);
+    if (pv_listing_take(&f->list, m))
+        f->stopped = f->stopped || f->list.exit != PV_EXIT_OK;
     else if (f->stopped || f->answered == f->asked || id != w->id)
         return; /* gets are answered in their order */
     else if (json_object_get(m, "event") != NULL)
@@ -244,17 +225,6 @@ static void on_data(void *ctx, const uint8_t *bytes, size_t len, bool end)
         refuse(f, &f->queue[f->answered % QUEUE], why);
 }
 
-static json_int_t ask_page(struct fetch *f)
-{
-    json_t *rq = json_pack("{s:s, s:i}", "op", "ls", "limit", PAGE);
-    if (rq == NULL || (f->prefix[0] != '\0' && !pv_json_set_bytes(rq, "prefix", f->prefix)) ||
-        (f->next[0] != '\0' && json_object_set_new(rq, "after", json_string(f->next)) != 0)) {
-        json_decref(rq);
-        return 0;
-    }
-    return pv_client_send(f->client, rq);
-}
-
 /* Asks for what there is room for. */
 static void ask(struct fetch *f)
 {
@@ -266,11 +236,8 @@ static void ask(struct fetch *f)
         memory = w->id != 0;
         f->asked += memory ? 1 : 0;
     }
-    if (memory && f->list_id == 0 && !f->listed && f->known - f->answered <= QUEUE - 2 * PAGE &&
-        pv_client_room(f->client)) {
-        f->list_id = ask_page(f);
-        memory = f->list_id != 0;
-    }
+    if (memory && f->known - f->answered <= QUEUE - PV_LISTING_PAGE_MAX)
+        memory = pv_listing_ask(&f->list);
     if (memory)
         return;
     add_exit(f, pv_out_no_memory());
@@ -280,7 +247,7 @@ static void ask(struct fetch *f)
 static void transfer(struct fetch *f)
 {
     const struct pv_client_handler handler = {.ctx = f, .message = on_message, .data = on_data};
-    while (!f->stopped && !(f->listed && f->answered == f->known)) {
+    while (!f->stopped && !(f->list.ended && f->answered == f->known)) {
         ask(f);
         if (!f->stopped && pv_client_pump(f->client, &handler, -1) != PV_OK) {
             pv_progress_clear(&f->progress);
@@ -288,6 +255,7 @@ static void transfer(struct fetch *f)
             f->stopped = true;
         }
     }
+    add_exit(f, f->list.exit);
     if (f->landing != NULL) { /* what is whole stays, whatever happened to the others */
         pv_landing_abort(f->landing);
         pv_landing_settle(f->landing);
@@ -309,9 +277,9 @@ static enum pv_exit conclude(struct fetch *f)
 {
     unsigned long long fetched = f->fetched, failed = f->failed;
     char bytes[PV_SIZE_TEXT_MAX];
-    if (f->unreadable > 0)
+    if (f->list.unreadable > 0)
         pv_cli_note(f->cli, "%llu records cannot be read: names may be missing",
-                    (unsigned long long)f->unreadable);
+                    (unsigned long long)f->list.unreadable);
     if (fetched + failed == 0 && f->exit == PV_EXIT_OK)
         return f->prefix[0] == '\0'
                    ? pv_out_fail(PV_EXIT_NOT_FOUND, "no file here has a name")
@@ -341,6 +309,8 @@ enum pv_exit pv_get_tree(const struct pv_cli *cli, const struct pv_args *args)
     f->folder = folder;
     enum pv_exit exit = pv_client_open(&f->client, cli, PV_CLIENT_EMBED);
     if (exit == PV_EXIT_OK) {
+        f->list = (struct pv_listing){
+            .client = f->client, .prefix = f->prefix, .entry = on_entry, .ctx = f};
         pv_progress_start(&f->progress, cli, "fetching", 0);
         f->progress.counts_files = true;
         transfer(f);
