@@ -50,6 +50,13 @@ static const struct pv_option ls_options[] = {
     {.name = NULL},
 };
 
+static const struct pv_option rm_options[] = {
+    {"recursive", 'r', false, NULL, "each NAME, and all names below NAME/"},
+    {"files-from", 0, false, "FILE", "what is in FILE, one a line; - is stdin"},
+    {"null", '0', false, NULL, "they end with NUL instead"},
+    {.name = NULL},
+};
+
 static const struct pv_option restore_options[] = {
     {"key", 0, false, "KEY", "bind NAME to this, of `ls --history NAME`"},
     {.name = NULL},
@@ -202,14 +209,20 @@ const struct pv_command pv_commands[] = {
     },
     {
         .name = "rm",
-        .arguments = "KEY|NAME...",
+        .arguments = "[-r] KEY|NAME...",
         .help = "remove files or names, on all nodes",
         .details = "A key: the file and every name of it. A name: the name, and the file if that\n"
                    "was its last one. The bytes stay on disk for a while, 7 days unless gc_grace\n"
-                   "says otherwise: until then `restore` brings a file back.",
-        .json = "for each {\"key\", \"files\", \"names\"}: how many were removed",
-        .examples = "peervault rm old.tar",
-        .words_min = 1,
+                   "says otherwise: until then `restore` brings a file back. With -r, a NAME\n"
+                   "stands for itself and for all that is below it, as a folder does; lines of\n"
+                   "--files-from are keys or names.",
+        .json = "for each {\"target\", \"key\", \"files\", \"names\"}: how many were removed\n"
+                "or {\"target\", \"exit\", \"error\"}; \"target_hex\" if not UTF-8",
+        .examples = "peervault rm old.tar\n"
+                    "peervault rm -r photos/2019\n"
+                    "peervault ls --json | jq -r 'select(.size == 0).name' |\n"
+                    "    peervault rm --files-from -",
+        .options = rm_options,
         .words_max = PV_WORDS_ANY,
         .run = pv_cmd_rm,
     },

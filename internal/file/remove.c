@@ -6,7 +6,9 @@
  *
  * A file may have any number of names, and a key several file records (private copies, records
  * under an older cluster key), so this goes in rounds of TOMBSTONES_MAX until nothing is found that
- * is older than the request. A name whose file is gone already is removed by itself.
+ * is older than the request. A name whose file is gone already is removed by itself. One whose file
+ * has other names leaves it to them, and then looks again: they may have been removed at the same
+ * time, each in sight of the others.
  */
 #include "internal/file/file_records.h"
 #include "internal/file/files_private.h"
@@ -97,7 +99,8 @@ static enum pv_err bury_file(struct removal *r, const struct pv_job_context *ctx
     return err;
 }
 
-/* Whether the file has a name but this one, or is not the one that this name was bound to. */
+/* Whether the file has a name but this one, or is not the one that this name was bound to. Later,
+ * this name counts as well: it has been bound anew. */
 static enum pv_err is_wanted(struct removal *r, const struct pv_job_context *ctx, bool *is)
 {
     struct pv_id rids[PV_LOOKUP_RIDS_MAX], names[2];
@@ -109,7 +112,7 @@ static enum pv_err is_wanted(struct removal *r, const struct pv_job_context *ctx
     for (size_t i = 0; err == PV_OK && !*is && i < count; i++) {
         err = pv_store_names_of(ctx->store, &rids[i], names, 2, &found);
         for (size_t n = 0; err == PV_OK && n < found; n++)
-            *is = *is || !pv_id_equal(&names[n], &r->lookup.name_rid);
+            *is = *is || r->round > 0 || !pv_id_equal(&names[n], &r->lookup.name_rid);
     }
     return err;
 }
@@ -118,11 +121,11 @@ static enum pv_err bury_by_name(struct removal *r, const struct pv_job_context *
 {
     bool keep_file = true;
     bool is_dangling = r->job.err == PV_E_NOT_FOUND;
-    enum pv_err err = bury_name(r, &r->lookup.name_rid, ctx);
-    r->again = false;
+    enum pv_err err = r->round == 0 ? bury_name(r, &r->lookup.name_rid, ctx) : PV_OK;
     r->key = r->lookup.name_sha256;
     if (err == PV_OK && !is_dangling)
         err = is_wanted(r, ctx, &keep_file);
+    r->again = r->round == 0 && !is_dangling && keep_file;
     return err == PV_OK && !keep_file ? bury_file(r, ctx) : err;
 }
 
@@ -152,6 +155,8 @@ static void run(struct pv_job *job, const struct pv_job_context *ctx)
         job->err = PV_E_NOMEM;
     else if (r->round == 0) /* later the target may mean another file */
         job->err = pv_lookup_run(&r->lookup, ctx);
+    else if (r->lookup.by_name)
+        job->err = PV_OK;
     else
         job->err = pv_lookup_key(&r->lookup, &r->key, ctx);
     if (r->lookup.by_name && (job->err == PV_OK || job->err == PV_E_NOT_FOUND))
@@ -224,7 +229,8 @@ static void on_committed(struct pv_job *job)
         return;
     }
     size_t applied = take_applied(r);
-    if (applied == 0 || !r->again || r->rq == NULL) {
+    bool go_on = r->rq != NULL || (r->lookup.by_name && !pv_node_closing(r->files->config.node));
+    if (applied == 0 || !r->again || !go_on) {
         finish(r);
         return;
     }

@@ -337,3 +337,58 @@ def test_a_slow_list_does_not_hold_up_what_is_listed(scene):
     assert p.stdout.readline().endswith(b"  one\n")
     p.stdin.close()
     assert p.wait(timeout=60) == 0
+
+
+def names_on(node):
+    return sorted(json.loads(x).get("name", "") for x in node.run("ls", "--json").text.splitlines())
+
+
+def test_folder_is_removed_with_all_below_it(scene):
+    node = scene.node("a").start()
+    for i, name in enumerate(("tree/a", "tree/sub/b", "tree/sub.d/c", "treetop")):
+        scene.file(os.path.join("named", name), 20, seed=i)
+    scene.file("list/tree/sub", 20, seed=9)
+    node.run("store", "-r", "tree", "treetop", cwd=scene.path("named"))
+    node.run("store", "--files-from", "-", stdin=b"tree/sub\n", cwd=scene.path("list"))
+    node.run("rm", "-r", "tree/sub")
+    assert names_on(node) == ["tree/a", "tree/sub.d/c", "treetop"], names_on(node)
+    r = node.run("rm", "-r", "tree/", "tre", code=3)
+    assert b"tre: no such name" in r.err and b"2 removed, 1 not" in r.err, r
+    assert names_on(node) == ["treetop"] and node.status()["files"] == 1, names_on(node)
+    node.run("restore", "tree/a")
+    assert names_on(node) == ["tree/a", "treetop"]
+    node.run("rm", "-r", "tree", "treetop", "--files-from", "-", code=2)
+    node.run("rm", code=2)
+
+
+def test_list_of_names_and_keys_is_removed(scene):
+    node = scene.node("a")
+    files = make_tree(scene, scene.path("tree"))
+    node.start().run("store", "-r", "tree", cwd=scene.dir)
+    names = [b"tree/" + os.fsencode(name) for name in files]
+    key = sha256_of(scene.path("tree/sizes/70000")).encode()
+    names[names.index(b"tree/sizes/70000")] = key
+    r = node.run("--json", "rm", "--null", "--files-from", "-",
+                 stdin=b"\0".join(names[:-1] + [b"no such", b"x" * 5000]), code=1)
+    out = [json.loads(line) for line in r.out.splitlines()]
+    failed = {o["target"]: o["exit"] for o in out if "exit" in o}
+    assert failed == {"no such": 3, "x" * 4095: 1}, failed
+    removed = {o["target"].encode() if "target" in o else bytes.fromhex(o["target_hex"])
+               for o in out if "key" in o}
+    assert removed == set(names[:-1]), r
+    assert b"removed, 2 not" in r.err, r
+    assert names_on(node) == [names[-1].decode()] and node.status()["files"] == 1
+
+
+def test_files_of_many_names_go_with_the_last_of_them(scene):
+    """Also when all are removed at once: whichever comes last must see that it does."""
+    node = scene.node("a").start()
+    for i in range(200):
+        for folder in ("x", "y", "z"):
+            scene.file(f"tree/{folder}/{i}", 50, seed=i)
+    node.run("store", "-r", "tree", cwd=scene.dir)
+    assert node.status()["files"] == 200
+    pairs = [f"tree/{folder}/{i}" for i in range(200) for folder in "xyz"]
+    node.run("rm", "--files-from", "-", stdin="\n".join(pairs).encode())
+    status = node.status()
+    assert status["files"] == status["names"] == 0, status
