@@ -1,12 +1,15 @@
 /*
- * Trees of many chunks, and what the node and the file server keep in meta, against
+ * Trees of many chunks, and what the node keeps in meta of its peers, against
  * tests/vectors/peervault, which another program made from storage/format.md.
  */
 #include "crypto/hash.h"
-#include "internal/file/scrub.h"
 #include "internal/file/tree_builder.h"
 #include "tests/support/vectors.h"
-#include "tests/unit/internal_client_fixture.h"
+#include "tests/support/node/nodes.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 TestSuite(golden, .timeout = 120);
 
@@ -105,26 +108,6 @@ Test(golden, trees)
 }
 
 /* ---- meta ---- */
-
-Test(golden, scrub_state)
-{
-    json_t *root = pvt_json_load(FOLDER "vault.json");
-    const json_t *meta = json_object_get(root, "meta");
-    struct pvt_bytes value = pvt_json_hex(meta, "scrub");
-    struct pvt_server *s = pvt_server_new(1);
-    struct pv_scrub_info info;
-    struct pv_commit_op op = {.type = PV_COMMIT_META,
-                              .u.meta = {.key = "scrub", .value = value.p, .len = value.len}};
-    pvt_commit(&s->net.nodes[0], &op, 1);
-    cr_assert_eq(pv_scrub_look(s->net.nodes[0].store, &info), PV_OK);
-    PVT_FROZEN(info.since_ms == (uint64_t)pvt_json_number(meta, "scrub_since_ms") &&
-                   info.unreadable == (uint64_t)pvt_json_number(meta, "scrub_unreadable"),
-               "the meta value", "scrub");
-    pv_scrub_stop(s->files);
-    pvt_server_free(s);
-    pvt_bytes_release(&value);
-    json_decref(root);
-}
 
 Test(golden, peer_origin)
 {

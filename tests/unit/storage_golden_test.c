@@ -5,6 +5,7 @@
  */
 #include "storage/backup.h"
 #include "storage/check.h"
+#include "storage/scrub_state.h"
 #include "tests/support/vectors.h"
 #include "tests/unit/storage_fixture.h"
 
@@ -216,6 +217,29 @@ static struct pvt_vault *tell(const json_t *story, char uuid_hex[static 33])
     pvt_vault_close(v);
     pvt_blob_free(&bad);
     return v;
+}
+
+/* ---- a value of meta that the upkeep keeps ---- */
+
+Test(golden, scrub_state)
+{
+    json_t *root = pvt_json_load(VECTORS);
+    struct pvt_bytes value = pvt_json_hex(json_object_get(root, "meta"), "scrub");
+    const struct pv_scrub_state was = {
+        2, 1700000100000, 77, 123456789, 2, 1699000000000, 1698000000000, 3};
+    struct pv_scrub_state is;
+    uint8_t bytes[PV_SCRUB_STATE_LEN];
+    struct pvt_vault *v = pvt_vault_new_open();
+    pv_scrub_state_encode(bytes, &was);
+    PVT_FROZEN(pvt_bytes_equal(&value, bytes, sizeof bytes), "the meta value", "scrub");
+    commit_one(v, (struct pv_commit_op){.type = PV_COMMIT_META,
+                                        .u.meta = {PV_SCRUB_STATE_META, value.p, value.len}});
+    cr_assert_eq(pv_scrub_state_load(v->store, &is), PV_OK);
+    pv_scrub_state_encode(bytes, &is);
+    PVT_FROZEN(pvt_bytes_equal(&value, bytes, sizeof bytes), "the meta value", "scrub");
+    pvt_bytes_release(&value);
+    pvt_vault_free(v);
+    json_decref(root);
 }
 
 /* ---- what it left ---- */

@@ -194,7 +194,6 @@ def make_meta():
     scrub = [1700000100000, 77, 123456789, 2, 1699000000000, 1698000000000, 3]
     return {
         "scrub": (u8(1) + u8(2) + b"".join(u64(v) for v in scrub)).hex(),
-        "scrub_since_ms": scrub[4], "scrub_unreadable": scrub[6],
     }
 
 
