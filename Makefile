@@ -135,8 +135,9 @@ $(B)/tests/fault_storage: $(call obj,tests/fault/storage.c $(SUPPORT) $(SUPPORT_
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
-fault: $(B)/tests/fault_storage
+fault: $(B)/tests/fault_storage $(BIN)
 	$(Q)$< $(SEED)
+	$(Q)tests/fault/crash $(addprefix --seed ,$(SEED)) $(BIN)
 
 integration: $(BIN)
 	$(Q)tests/run-integration $(VARIANT) $(BIN)
