@@ -179,10 +179,12 @@ const struct pv_command pv_commands[] = {
         .name = "ls",
         .arguments = "[PREFIX]",
         .help = "list names, and files without a name",
-        .details = "Columns: key, size in bytes, date, name. Sorted by name, but not with --json.\n"
-                   "With --history: key, size, when the name was bound or removed, by which node,\n"
-                   "and what became of it. A node keeps the last 16 versions that it saw, also\n"
-                   "those that lost when two nodes bound a name at once. `restore` goes back.",
+        .details =
+            "Columns: key, size in bytes, date, name. Sorted by name, unless there are more\n"
+            "than 200000, or with --json.\n"
+            "With --history: key, size, when the name was bound or removed, by which node,\n"
+            "and what became of it. A node keeps the last 16 versions that it saw, also\n"
+            "those that lost when two nodes bound a name at once. `restore` goes back.",
         .json = "for each {\"key\", \"size\", \"mtime_ms\", \"name\", \"private\"};\n"
                 "\"name_hex\" if not UTF-8, neither where the file has no name; with --history\n"
                 "{\"key\", \"size\", \"written_ms\", \"author\", \"deleted\", \"current\", "

@@ -1,7 +1,7 @@
 /*
  * ls, ls --history and stat. A list is collected before it is printed, because sorting needs all of
- * it; with
- * --json it streams, unsorted, in the memory of one entry.
+ * it. One of more than SORTED_MAX entries is not sorted, so that no list needs more memory than
+ * these; with --json it streams, unsorted, in the memory of one.
  */
 #include "cmd/peervault/client.h"
 #include "cmd/peervault/commands.h"
@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ENTRIES_MAX = 100 * 1000 * 1000 };
+enum { SORTED_MAX = 200 * 1000 };
 
 struct entry {
     char *name; /* NULL: none */
@@ -24,8 +24,59 @@ struct entry {
 struct list {
     const struct pv_cli *cli;
     struct pv_buf entries; /* of struct entry */
+    int width;             /* of the longest size */
+    bool streams;          /* there were too many to sort */
     enum pv_exit exit;     /* of the first failure on our side */
 };
+
+static void print_entry(const struct list *l, const struct entry *e)
+{
+    char date[PV_TIME_TEXT_MAX];
+    pv_date_text(date, e->mtime_ms);
+    printf("%s  %*llu  %s  ", e->key, l->width, (unsigned long long)e->size, date);
+    if (e->name != NULL)
+        pv_out_name(e->name, e->name_len, l->cli->stdout_terminal);
+    fputc('\n', stdout);
+}
+
+static void print_entries(const struct list *l)
+{
+    const struct entry *entries = (const struct entry *)(const void *)l->entries.data;
+    for (size_t i = 0; i < l->entries.len / sizeof *entries; i++)
+        print_entry(l, &entries[i]);
+}
+
+static void drop_entries(struct list *l)
+{
+    struct entry *entries = (struct entry *)(void *)l->entries.data;
+    for (size_t i = 0; i < l->entries.len / sizeof *entries; i++)
+        pv_free(entries[i].name);
+    pv_buf_release(&l->entries);
+}
+
+static void stream(struct list *l)
+{
+    pv_cli_note(l->cli, "more than %d files: unsorted, `sort` can do that", SORTED_MAX);
+    print_entries(l);
+    drop_entries(l);
+    l->streams = true;
+}
+
+/* False: the entry is not kept. */
+static bool keep(struct list *l, const struct entry *e)
+{
+    int digits = snprintf(NULL, 0, "%llu", (unsigned long long)e->size);
+    l->width = digits > l->width ? digits : l->width;
+    if (!l->streams && l->entries.len == SORTED_MAX * sizeof *e)
+        stream(l);
+    if (l->streams)
+        print_entry(l, e);
+    else if (pv_buf_append(&l->entries, e, sizeof *e) != PV_OK)
+        l->exit = pv_out_no_memory();
+    else
+        return true;
+    return false;
+}
 
 static void on_entry(void *ctx, const json_t *event)
 {
@@ -42,10 +93,8 @@ static void on_entry(void *ctx, const json_t *event)
                       .mtime_ms = (uint64_t)pv_json_int(event, "mtime_ms")};
     (void)snprintf(e.key, sizeof e.key, "%s", pv_json_text(event, "key"));
     e.name = pv_json_name(event, &e.name_len);
-    if (pv_buf_append(&l->entries, &e, sizeof e) != PV_OK) {
+    if (!keep(l, &e))
         pv_free(e.name);
-        l->exit = pv_out_no_memory();
-    }
 }
 
 /* By name, files without one last; then by key. */
@@ -58,35 +107,13 @@ static int compare(const void *a, const void *b)
     return order != 0 ? order : strcmp(x->key, y->key);
 }
 
-static enum pv_exit print_entries(struct list *l)
+static enum pv_exit print_sorted(struct list *l)
 {
-    struct entry *entries = (struct entry *)(void *)l->entries.data;
-    size_t count = l->entries.len / sizeof *entries;
-    int width = 1;
-    if (count > 0)
-        qsort(entries, count, sizeof *entries, compare);
-    for (size_t i = 0; i < count; i++) {
-        int digits = snprintf(NULL, 0, "%llu", (unsigned long long)entries[i].size);
-        width = digits > width ? digits : width;
-    }
-    for (size_t i = 0; i < count; i++) {
-        const struct entry *e = &entries[i];
-        char date[PV_TIME_TEXT_MAX];
-        pv_date_text(date, e->mtime_ms);
-        printf("%s  %*llu  %s  ", e->key, width, (unsigned long long)e->size, date);
-        if (e->name != NULL)
-            pv_out_name(e->name, e->name_len, l->cli->stdout_terminal);
-        fputc('\n', stdout);
-    }
+    if (l->entries.len > 0)
+        qsort(l->entries.data, l->entries.len / sizeof(struct entry), sizeof(struct entry),
+              compare);
+    print_entries(l);
     return pv_out_flush();
-}
-
-static void list_release(struct list *l)
-{
-    struct entry *entries = (struct entry *)(void *)l->entries.data;
-    for (size_t i = 0; i < l->entries.len / sizeof *entries; i++)
-        pv_free(entries[i].name);
-    pv_buf_release(&l->entries);
 }
 
 /* What is passed over must not look as if it were not there. */
@@ -181,16 +208,16 @@ enum pv_exit pv_cmd_ls(const struct pv_cli *cli, const struct pv_args *args)
         json_decref(rq);
         return pv_out_no_memory();
     }
-    pv_buf_init(&l.entries, ENTRIES_MAX * sizeof(struct entry));
+    pv_buf_init(&l.entries, SORTED_MAX * sizeof(struct entry));
     enum pv_exit exit = ask(cli, rq, on_entry, &l, NULL, &reply);
     if (exit == PV_EXIT_OK)
         exit = l.exit;
     if (exit == PV_EXIT_OK)
-        exit = cli->json ? pv_out_flush() : print_entries(&l);
+        exit = cli->json ? pv_out_flush() : print_sorted(&l);
     if (exit == PV_EXIT_OK)
         warn_of_unreadable(cli, pv_json_int(reply, "unreadable"));
     json_decref(reply);
-    list_release(&l);
+    drop_entries(&l);
     return exit;
 }
 
