@@ -63,7 +63,7 @@ libs_from = $(patsubst %,$(B)/lib%.a,$(1))
 BIN := $(B)/peervault
 
 .PHONY: all help deps demo test unit integration asan tsan lint check-layers check-headers \
-        check-gates check-format check-budgets coverage bench install clean fault
+        check-gates check-format check-budgets coverage bench million install clean fault
 .PHONY: docker-secrets docker-demo docker-test
 all: bin/peervault
 
@@ -195,6 +195,10 @@ docker-test:
 bench: all
 	$(Q)tests/bench/run bin/peervault
 
+COUNT ?= 20000
+million: all # COUNT=1000000 is what the name says
+	$(Q)tests/bench/million -n $(COUNT) bin/peervault
+
 $(B)/tests/bench_micro: $(call obj,tests/bench/micro.c) $(call libs_from,storage crypto base)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
@@ -248,7 +252,7 @@ clean:
 	rm -rf build bin
 
 help:
-	@echo 'all deps demo test unit unit-<layer> integration fault asan tsan coverage bench install uninstall deb docs clean'
+	@echo 'all deps demo test unit unit-<layer> integration fault asan tsan coverage bench million install uninstall deb docs clean'
 	@echo 'docker-demo docker-test docker-secrets'
 	@echo 'lint = check-layers check-headers check-format check-budgets check-gates'
 	@echo 'VARIANT=release|asan|tsan|coverage; V=1 shows commands; CI=1 makes warnings errors'
