@@ -45,6 +45,10 @@ static void set_port(struct sockaddr_storage *a, uint16_t port)
 static void connect_next(struct dial *d, int status)
 {
     struct pv_tcp *t = d->t;
+    if (d->found_next < d->found_count && t->link_count >= t->connections_max) {
+        failed(d, PV_REFUSED_NOT, "too many connections");
+        return;
+    }
     while (d->found_next < d->found_count) {
         struct link *l = pv_link_new(t, d);
         if (l == NULL) {

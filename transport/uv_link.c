@@ -27,7 +27,6 @@ static void on_handle_closed(uv_handle_t *handle)
     pv_session_free(l->session);
     pv_buf_release(&l->stash);
     pv_list_remove(&l->all);
-    t->link_count--;
     pv_free(l);
     pv_tcp_finish(t);
 }
@@ -44,6 +43,7 @@ void pv_link_close(struct link *l)
     if (l->state == LINK_CLOSED)
         return;
     l->state = LINK_CLOSED;
+    l->t->link_count--; /* libuv closes the socket at once; only its callback comes later */
     no_longer_half_open(l);
     pv_list_remove(&l->work);
     uv_close((uv_handle_t *)&l->timer, on_handle_closed);

@@ -110,12 +110,24 @@ static size_t half_open_of_host(const struct pv_tcp *t, const struct link *l)
     return count;
 }
 
+/* Sockets that strangers may not take: without them nobody whom the user named would be reached. */
+static size_t kept_for_dials(const struct pv_tcp *t)
+{
+    size_t dialled = 0, half = t->connections_max / 2;
+    size_t kept = t->dial_count < half ? t->dial_count : half;
+    PV_LIST_EACH(&t->links, e)
+    {
+        dialled += PV_LIST_ENTRY(e, struct link, all)->dial != NULL;
+    }
+    return kept > dialled ? kept - dialled : 0;
+}
+
 /* Why not to talk to it, or NULL. The link itself is counted in link_count already. */
 static const char *too_many(const struct pv_tcp *t, const struct link *l)
 {
-    if (t->link_count > PV_CONNECTIONS_MAX)
+    if (t->link_count + kept_for_dials(t) > t->connections_max)
         return "too many connections";
-    if (t->half_open_count >= PV_HALF_OPEN_MAX)
+    if (t->half_open_count >= PV_HALF_OPEN_MAX || t->half_open_count >= t->connections_max / 2)
         return "too many unfinished handshakes";
     if (!is_loopback(&l->peer) && half_open_of_host(t, l) >= PV_HALF_OPEN_PER_HOST_MAX)
         return "too many unfinished handshakes of this host";
@@ -289,6 +301,7 @@ enum pv_err pv_tcp_new(struct pv_tcp **out, uv_loop_t *loop, const struct pv_ses
     t->ctx = ctx;
     t->env = ctx->handshake.env;
     t->handler = *handler;
+    t->connections_max = PV_CONNECTIONS_MAX;
     uint64_t seed;
     pv_env_random(t->env, &seed, sizeof seed);
     pv_map_init(&t->by_id, sizeof(pv_link), PV_SESSIONS_MAX, seed);
@@ -302,6 +315,12 @@ enum pv_err pv_tcp_new(struct pv_tcp **out, uv_loop_t *loop, const struct pv_ses
     t->open_handles = 2;
     *out = t;
     return PV_OK;
+}
+
+void pv_tcp_limit(struct pv_tcp *t, size_t connections_max)
+{
+    PV_ASSERT(connections_max >= 2 && connections_max <= PV_CONNECTIONS_MAX);
+    t->connections_max = connections_max;
 }
 
 void pv_tcp_finish(struct pv_tcp *t)

@@ -35,6 +35,9 @@ struct pv_tcp;
 PV_MUST enum pv_err pv_tcp_new(struct pv_tcp **out, uv_loop_t *loop,
                                const struct pv_session_context *ctx,
                                const struct pv_tcp_handler *handler);
+/* Sockets at once, at most and at first PV_CONNECTIONS_MAX. Half of them may be unfinished
+ * handshakes, and up to half are kept free for addresses of pv_tcp_add_peer. */
+void pv_tcp_limit(struct pv_tcp *t, size_t connections_max);
 /* Closes everything (GOODBYE shutdown to peers, up to 2 s to send it); closed runs once, last. */
 void pv_tcp_close(struct pv_tcp *t, void (*closed)(void *arg), void *arg);
 void pv_tcp_free(struct pv_tcp *t); /* after closed */

@@ -89,7 +89,8 @@ struct pv_tcp {
     struct pv_list links, work;
     struct pv_map by_id; /* announced links */
     pv_link last_id;
-    size_t link_count, half_open_count;
+    size_t link_count, half_open_count; /* sockets; of these, accepted and not up yet */
+    size_t connections_max;
     struct dial *dials[PV_STATIC_PEERS_MAX];
     size_t dial_count;
     bool closing, finishing;

@@ -683,6 +683,58 @@ Test(tcp, half_open_connections_are_capped)
     finish();
 }
 
+/* Few descriptors: strangers take all that they can get, and who was named is reached all the same;
+ * when they have gone, there is room again. */
+Test(tcp, strangers_leave_room_for_named_peers)
+{
+    enum { MAX = 8, STRANGERS = 3 * MAX };
+    static int fds[STRANGERS];
+    begin();
+    pv_tcp_limit(a.t, MAX);
+    cr_assert_eq(pv_tcp_listen(b.t, "127.0.0.1:0"), PV_OK);
+    size_t refused = 0;
+    for (size_t i = 0; i < STRANGERS; i++)
+        fds[i] = raw_connect(&a);
+    while (refused < STRANGERS - MAX / 2) {
+        uv_run(&loop, UV_RUN_ONCE);
+        cr_assert_leq(a.t->link_count, MAX);
+        refused = 0;
+        for (size_t i = 0; i < STRANGERS; i++)
+            refused += raw_ended(fds[i]);
+    }
+    cr_assert_eq(a.t->half_open_count, MAX / 2);
+    cr_assert_eq(pv_tcp_add_peer(a.t, pv_tcp_listening(b.t)), PV_OK);
+    RUN_UNTIL(a.link != 0 && b.link != 0);
+    for (size_t i = 0; i < STRANGERS; i++)
+        close(fds[i]);
+    RUN_UNTIL(a.t->link_count == 1);
+    finish();
+}
+
+Test(tcp, no_more_sockets_than_allowed)
+{
+    begin();
+    pv_tcp_limit(b.t, 2);
+    cr_assert_eq(pv_tcp_listen(b.t, "127.0.0.1:0"), PV_OK);
+    cr_assert_eq(pv_tcp_add_peer(a.t, pv_tcp_listening(b.t)), PV_OK);
+    RUN_UNTIL(a.link != 0 && b.link != 0);
+    int fd = raw_connect(&b), one_more = raw_connect(&b);
+    while (!raw_ended(one_more))
+        uv_run(&loop, UV_RUN_ONCE);
+    cr_assert_not(raw_ended(fd));
+    cr_assert_eq(b.t->link_count, 2);
+    cr_assert_eq(pv_tcp_add_peer(b.t, "127.0.0.1:1"), PV_OK);
+    struct pv_tcp_peer_status status = {0};
+    while (status.last_error == NULL) {
+        uv_run(&loop, UV_RUN_ONCE);
+        pv_tcp_peer_status(b.t, 0, &status);
+    }
+    cr_assert_str_eq(status.last_error, "too many connections");
+    close(fd);
+    close(one_more);
+    finish();
+}
+
 /*
  * A first message that was recorded long ago opens the gate for whoever has it, and is answered
  * with the clock message. Until he has gone he is a stranger, and counted as one.
