@@ -4,7 +4,7 @@
  * bad blobs    leave first, in transactions of their own (commit_bad.c)
  * plan         what is new, whether there is room; each distinct blob file becomes a job
  *              (commit_plan.c)
- * files        in waves of PV_COMMIT_BLOBS_MAX: write temps, start write-back, sync each; then
+ * files        in waves of blob_files_max: write temps, start write-back, sync each; then
  *              rename all into place and sync each touched folder once
  * transaction  one savepoint a commit, so that one that fails takes no other along; sweeps last,
  *              so that they see what the others use
@@ -92,9 +92,10 @@ static void sync_temp(struct pv_batch *b, struct pv_blob_job *job)
 
 static void write_temps(struct pv_batch *b)
 {
+    unsigned max = b->s->config.blob_files_max;
     size_t from = 0, end = 0;
     for (; from < b->job_count; from = end) {
-        while (end < b->job_count && end - from < PV_COMMIT_BLOBS_MAX &&
+        while (end < b->job_count && end - from < (max != 0 ? max : PV_COMMIT_BLOBS_MAX) &&
                write_temp(b, &b->jobs[end], end == from))
             end++;
         for (size_t i = from; i < end; i++)

@@ -35,6 +35,7 @@ struct pv_store_config {
     uint64_t disk_limit; /* bytes of blobs; 0 = none */
     uint64_t
         reserve_bytes; /* refuse blobs below so much free space; UINT64_MAX = min(5 %, 1 GiB) */
+    unsigned blob_files_max; /* written at once; 0 = PV_COMMIT_BLOBS_MAX */
     /*
      * Instead of a log line and _exit(70), after a failed sync or write of vault.db; may be NULL.
      * If it returns, every later commit fails with PV_E_IO. Any thread.

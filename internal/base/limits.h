@@ -57,6 +57,7 @@ enum {
     PV_CONTROL_JSON_MAX = 65536,
     PV_CONTROL_DATA_MAX = 65535,
     PV_CONTROL_CLIENTS_MAX = 64,
+    PV_DESCRIPTORS_MIN = 64,         /* open files: with fewer nothing is started */
     PV_STORE_WAIT_MS = 5000,         /* store without --copies: longest wait without progress */
     PV_STORE_COPIES_WAIT_MS = 30000, /* and with them */
 };

@@ -3,6 +3,9 @@
  * taken and written, and reading follows pv_control_wants_input. One write at a time, from a buffer
  * that is swapped with the engine's. A closed pipe frees the engine (which cancels its requests) at
  * once, and the connection in the close callback.
+ *
+ * With as many clients as may be, the next one is left with the listener: libuv holds it and takes
+ * no other until we do. Those behind it wait in the socket's backlog, or in connect.
  */
 #include "internal/server/uv_control.h"
 
@@ -24,7 +27,8 @@ struct pv_control_server {
     bool listening;
     char path[sizeof((struct sockaddr_un *)0)->sun_path];
     struct pv_list connections;
-    unsigned count;
+    unsigned count, max;
+    bool waits; /* the listener has a client that is not accepted yet, and holds back the others */
     uv_check_t check; /* runs after the callbacks of a turn: pumps what changed */
     uv_idle_t idle;   /* active while something changed, so that the turn does not block */
     unsigned handles; /* still open, when closing */
@@ -66,15 +70,23 @@ static void on_connection_closed(uv_handle_t *h)
     handle_closed(s);
 }
 
+static void on_idle(uv_idle_t *h)
+{
+    (void)h; /* it only keeps the loop from blocking before the next check */
+}
+
 static void connection_close(struct connection *c)
 {
+    struct pv_control_server *s = c->server;
     if (c->closing)
         return;
     c->closing = true;
     pv_control_free(c->control);
     c->control = NULL;
     pv_list_remove(&c->link);
-    c->server->count--;
+    s->count--;
+    if (s->waits && !s->closing)
+        uv_idle_start(&s->idle, on_idle);
     uv_close((uv_handle_t *)&c->pipe, on_connection_closed);
 }
 
@@ -100,11 +112,6 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         connection_close(c);
     else if (!pv_control_wants_input(c->control))
         stop_reading(c); /* at once: libuv would read on, many times in this turn */
-}
-
-static void on_idle(uv_idle_t *h)
-{
-    (void)h; /* it only keeps the loop from blocking before the next check */
 }
 
 static void changed(void *ctx)
@@ -154,18 +161,6 @@ static void pump(struct connection *c)
         stop_reading(c);
 }
 
-static void on_check(uv_check_t *h)
-{
-    struct pv_control_server *s = h->data;
-    uv_idle_stop(&s->idle);
-    PV_LIST_EACH(&s->connections, e)
-    {
-        struct connection *c = PV_LIST_ENTRY(e, struct connection, link);
-        if (c->changed)
-            pump(c);
-    }
-}
-
 /* Peer credentials: this user or root, whatever the file's mode says. */
 static bool peer_allowed(int fd)
 {
@@ -196,17 +191,16 @@ static struct connection *connection_new(struct pv_control_server *s)
     return c;
 }
 
-static void on_client(uv_stream_t *listener, int status)
+/* Without memory it waits, too. */
+static void accept_one(struct pv_control_server *s)
 {
-    struct pv_control_server *s = listener->data;
-    if (status != 0 || s->closing)
-        return;
     struct connection *c = connection_new(s);
+    s->waits = c == NULL;
     if (c == NULL)
         return;
     int fd = -1;
-    if (uv_accept(listener, (uv_stream_t *)&c->pipe) != 0 ||
-        uv_fileno((uv_handle_t *)&c->pipe, &fd) != 0 || s->count > PV_CONTROL_CLIENTS_MAX) {
+    if (uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)&c->pipe) != 0 ||
+        uv_fileno((uv_handle_t *)&c->pipe, &fd) != 0) {
         connection_close(c);
     } else if (!peer_allowed(fd)) {
         PV_LOG(s->env->log, PV_LOG_WARN, PV_SUB_CONTROL, "client refused", "cause", "other user");
@@ -216,9 +210,33 @@ static void on_client(uv_stream_t *listener, int status)
     }
 }
 
+static void on_client(uv_stream_t *listener, int status)
+{
+    struct pv_control_server *s = listener->data;
+    if (status != 0 || s->closing)
+        return;
+    s->waits = s->count >= s->max;
+    if (!s->waits)
+        accept_one(s);
+}
+
+static void on_check(uv_check_t *h)
+{
+    struct pv_control_server *s = h->data;
+    uv_idle_stop(&s->idle);
+    PV_LIST_EACH(&s->connections, e)
+    {
+        struct connection *c = PV_LIST_ENTRY(e, struct connection, link);
+        if (c->changed)
+            pump(c);
+    }
+    if (s->waits && s->count < s->max && !s->closing)
+        accept_one(s);
+}
+
 enum pv_err pv_control_server_new(struct pv_control_server **out, uv_loop_t *loop,
                                   struct pv_files *files, struct pv_upkeep *upkeep,
-                                  const struct pv_env *env)
+                                  const struct pv_env *env, unsigned clients_max)
 {
     struct pv_control_server *s = pv_calloc(1, sizeof *s);
     if (s == NULL)
@@ -227,6 +245,7 @@ enum pv_err pv_control_server_new(struct pv_control_server **out, uv_loop_t *loo
     s->files = files;
     s->upkeep = upkeep;
     s->env = env;
+    s->max = clients_max;
     pv_list_init(&s->connections);
     uv_check_init(loop, &s->check);
     uv_idle_init(loop, &s->idle);

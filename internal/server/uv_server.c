@@ -318,6 +318,7 @@ static enum pv_err start_store(struct server *s)
         .cache_bytes = share(s, PV_MEM_SHARE_SQLITE_MIB),
         .disk_limit = c->disk_limit_bytes,
         .reserve_bytes = UINT64_MAX,
+        .blob_files_max = s->descriptors.blob_files,
     };
     enum pv_err err = pv_store_open(&s->store, &config);
     if (err == PV_OK)
@@ -384,7 +385,8 @@ static enum pv_err start_node(struct server *s)
     if (err == PV_OK)
         err = pv_upkeep_new(&s->upkeep, &upkeep);
     if (err == PV_OK)
-        err = pv_control_server_new(&s->control, &s->loop, s->files, s->upkeep, c->env);
+        err = pv_control_server_new(&s->control, &s->loop, s->files, s->upkeep, c->env,
+                                    s->descriptors.clients);
     return err;
 }
 
@@ -428,6 +430,8 @@ static enum pv_err start_sessions(struct server *s)
                                      .down = tcp_down};
     if (err == PV_OK)
         err = pv_tcp_new(&s->tcp, &s->loop, &s->sessions, &handler);
+    if (err == PV_OK)
+        pv_tcp_limit(s->tcp, s->descriptors.connections);
     return err;
 }
 
@@ -494,9 +498,19 @@ static void init_loop(struct server *s)
 
 enum pv_err pv_server_run(const struct pv_server_config *config, char *why)
 {
+    struct pv_descriptors descriptors;
+    uint64_t limit = pv_descriptors_raise();
+    if (pv_descriptors_divide(&descriptors, limit) != PV_OK) {
+        (void)snprintf(why, PV_SETUP_TEXT_MAX,
+                       "only %llu open files are allowed, and %d are needed: raise the limit "
+                       "(`ulimit -n`, LimitNOFILE= of a service)",
+                       (unsigned long long)limit, PV_DESCRIPTORS_MIN);
+        return PV_E_NOMEM;
+    }
     struct server *s = pv_calloc(1, sizeof *s);
     if (s == NULL)
         return PV_E_NOMEM;
+    s->descriptors = descriptors;
     s->config = config;
     s->why = why;
     s->started_ms = pv_env_mono_ms(config->env);

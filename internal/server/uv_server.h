@@ -39,7 +39,8 @@ struct pv_server_config {
     void *arg;
 };
 
-/* why: as in setup.h. BUSY: the listen address is in use. AUTH (6): this identity runs twice. */
+/* why: as in setup.h. BUSY: the listen address is in use. AUTH (6): this identity runs twice.
+ * NOMEM: also of open files (descriptors.h). */
 PV_MUST enum pv_err pv_server_run(const struct pv_server_config *config, char *why);
 
 #endif

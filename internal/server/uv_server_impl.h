@@ -5,6 +5,7 @@
 #ifndef PV_SERVER_UV_SERVER_IMPL_H
 #define PV_SERVER_UV_SERVER_IMPL_H
 
+#include "internal/server/descriptors.h"
 #include "internal/server/pool.h"
 #include "internal/server/uv_control.h"
 #include "internal/server/uv_server.h"
@@ -21,6 +22,7 @@ struct server {
     uv_prepare_t prepare;
     bool stopping;
     uint64_t started_ms;
+    struct pv_descriptors descriptors;
 
     struct pv_store *store;
     struct pv_committer *committer;
