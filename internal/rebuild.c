@@ -275,6 +275,20 @@ static enum pv_err sync_dir(struct rebuild *r)
     return r->fs->sync(r->fs->ctx, r->dir);
 }
 
+/* What a later version wrote is not ours to take apart: this one would lose what it does not know.
+ */
+static void check_version(struct rebuild *r)
+{
+    static const char *const names[] = {"vault.db", lost_db};
+    for (size_t i = 0; r->err == PV_OK && i < PV_COUNT(names); i++) {
+        struct pv_salvage *s = NULL;
+        enum pv_err err = pv_salvage_open(&s, &r->setup->vault, r->env, names[i]);
+        pv_salvage_close(s);
+        if (err == PV_E_UNSUPPORTED || err == PV_E_NOMEM)
+            r->err = err;
+    }
+}
+
 /* The log first: cut short between the two, the next time finds the database and takes it along. */
 static void put_aside(struct rebuild *r)
 {
@@ -308,7 +322,9 @@ static void rebuild(struct rebuild *r)
                                      .env = r->env,
                                      .cache_bytes = CACHE_BYTES,
                                      .reserve_bytes = UINT64_MAX};
-    put_aside(r);
+    check_version(r);
+    if (r->err == PV_OK)
+        put_aside(r);
     if (r->err == PV_OK)
         r->err = pv_store_open(&r->store, &config);
     salvage(r); /* first: rows of any length */

@@ -22,7 +22,8 @@ struct pv_rebuild {
     struct pv_store_counts now;
 };
 
-/* The vault is locked. After an error (NOSPACE, IO, NOMEM) it can be run again. */
+/* The vault is locked. After an error (NOSPACE, IO, NOMEM) it can be run again. UNSUPPORTED:
+ * vault.db is of a later version, and nothing was changed. */
 PV_MUST enum pv_err pv_rebuild_run(struct pv_setup *setup, const struct pv_env *env,
                                    struct pv_rebuild *out);
 

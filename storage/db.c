@@ -12,8 +12,6 @@
 
 #include <stdio.h>
 
-enum { APPLICATION_ID = 0x50565631 }; /* "PVV1" */
-
 /* Readers and the writer lock each other out for moments only, while the log's index changes: even
  * the writer, when a reader has met a half-written index and looks whether it needs recovery. */
 static const int busy_ms = 10000;
@@ -282,7 +280,7 @@ static enum pv_err create(struct pv_db *db)
 {
     char numbers[128];
     snprintf(numbers, sizeof numbers, "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT",
-             APPLICATION_ID, PV_STORE_SCHEMA);
+             PV_DB_APPLICATION_ID, PV_STORE_SCHEMA);
     enum pv_err err = exec(db, schema);
     return err == PV_OK ? exec(db, numbers) : err;
 }
@@ -299,7 +297,7 @@ enum pv_err pv_db_set_up_writer(struct pv_db *db, size_t cache_bytes)
     if (err != PV_OK)
         return err;
     bool fresh = tables == 0 && application == 0 && version == 0;
-    if (!fresh && application != APPLICATION_ID)
+    if (!fresh && application != PV_DB_APPLICATION_ID)
         return failed(db, SQLITE_NOTADB, "application_id");
     if (!fresh && version > PV_STORE_SCHEMA)
         return PV_E_UNSUPPORTED;

@@ -21,6 +21,8 @@
 
 #include <sqlite3.h>
 
+enum { PV_DB_APPLICATION_ID = 0x50565631 }; /* "PVV1" */
+
 #define PV_SQL_LIST(X)                                                                          \
     X(BEGIN_READ, "BEGIN")                                                                      \
     X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                           \

@@ -5,9 +5,8 @@
 #include "storage/salvage.h"
 
 #include "internal/base/mem.h"
-#include "storage/vfs.h"
-
-#include <sqlite3.h>
+#include "storage/db.h"
+#include "storage/store.h"
 
 struct pv_salvage {
     struct pv_vfs *vfs;
@@ -27,6 +26,25 @@ static void ignore_fatal(void *ctx, const char *what, enum pv_err err)
     (void)ctx; /* nothing is written, so nothing can be half-written */
     (void)what;
     (void)err;
+}
+
+static enum pv_err check_version(sqlite3 *db)
+{
+    static const char later[] = "SELECT 1 FROM pragma_application_id, pragma_user_version"
+                                " WHERE application_id=?1 AND user_version>?2";
+    sqlite3_stmt *st = NULL;
+    int rc = sqlite3_prepare_v2(db, later, -1, &st, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_bind_int(st, 1, PV_DB_APPLICATION_ID);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_bind_int(st, 2, PV_STORE_SCHEMA);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(st);
+    sqlite3_finalize(st);
+    return rc == SQLITE_DONE    ? PV_OK
+           : rc == SQLITE_ROW   ? PV_E_UNSUPPORTED
+           : rc == SQLITE_NOMEM ? PV_E_NOMEM
+                                : PV_E_CORRUPT;
 }
 
 enum pv_err pv_salvage_open(struct pv_salvage **out, const struct pv_vault *vault,
@@ -54,6 +72,8 @@ enum pv_err pv_salvage_open(struct pv_salvage **out, const struct pv_vault *vaul
             rc = sqlite3_exec(s->db, "PRAGMA query_only=ON; SELECT count(*) FROM sqlite_schema",
                               NULL, NULL, NULL);
         err = rc == SQLITE_OK ? PV_OK : rc == SQLITE_NOMEM ? PV_E_NOMEM : PV_E_CORRUPT;
+        if (err == PV_OK)
+            err = check_version(s->db);
     }
     if (err != PV_OK) {
         pv_salvage_close(s);

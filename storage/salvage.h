@@ -17,7 +17,7 @@ enum pv_salvage_table {
 
 struct pv_salvage;
 /* name: in the vault folder; its log, if any, is name-wal. NOT_FOUND; CORRUPT: nothing can be read
- * of it; NOMEM. */
+ * of it; UNSUPPORTED: it is of a later version; NOMEM. */
 PV_MUST enum pv_err pv_salvage_open(struct pv_salvage **out, const struct pv_vault *vault,
                                     const struct pv_env *env, const char *name);
 void pv_salvage_close(struct pv_salvage *s);

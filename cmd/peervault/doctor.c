@@ -143,12 +143,16 @@ static enum pv_exit rebuild(const struct pv_cli *cli)
     exit = pv_access_lock(&access, cli, 0); /* a daemon would not end by itself */
     if (exit == PV_EXIT_OK) {
         enum pv_err err = pv_rebuild_run(&access.setup, &cli->env, &result);
-        exit = err == PV_OK
-                   ? report(cli, &result)
-                   : pv_out_fail(pv_exit_of(err),
-                                 "vault.db could not be made anew: %s: nothing is lost by trying "
-                                 "again",
-                                 pv_err_text(err));
+        if (err == PV_OK)
+            exit = report(cli, &result);
+        else if (err == PV_E_UNSUPPORTED)
+            exit = pv_out_fail(pv_exit_of(err), "a later version of peervault wrote this vault: "
+                                                "use that one or a newer one");
+        else
+            exit = pv_out_fail(pv_exit_of(err),
+                               "vault.db could not be made anew: %s: nothing is lost by trying "
+                               "again",
+                               pv_err_text(err));
     }
     pv_access_close(&access);
     return exit;

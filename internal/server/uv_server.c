@@ -524,7 +524,9 @@ enum pv_err pv_server_run(const struct pv_server_config *config, char *why)
         fail(s, err,
              err == PV_E_CORRUPT ? "vault.db is damaged: `peervault doctor --rebuild` makes it "
                                    "anew from what is left"
-                                 : "cannot open the vault");
+             : err == PV_E_UNSUPPORTED
+                 ? "a later version of peervault wrote this vault: use that one or a newer one"
+                 : "cannot open the vault");
         close_handles(s);
         if (s->control != NULL)
             pv_control_server_close(s->control, on_nothing_left, s);

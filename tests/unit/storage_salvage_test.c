@@ -174,3 +174,24 @@ Test(salvage, a_blob_file_gets_its_row_back)
     pvt_blob_free(&b);
     pvt_vault_free(v);
 }
+
+Test(salvage, a_later_version_is_not_taken_apart)
+{
+    struct pvt_vault *v = make(false);
+    struct pv_vfs_config config = {pv_fs_real(), v->vault.dir, &v->env.env, NULL, NULL};
+    struct pv_vfs *vfs;
+    struct pv_salvage *s = NULL;
+    sqlite3 *db;
+    cr_assert_eq(pv_vfs_new(&vfs, &config), PV_OK);
+    cr_assert_eq(sqlite3_open_v2("old.db", &db, SQLITE_OPEN_READWRITE, pv_vfs_name(vfs)), 0);
+    cr_assert_eq(sqlite3_exec(db, "PRAGMA user_version=2", NULL, NULL, NULL), 0);
+    sqlite3_close(db);
+    cr_assert_eq(pv_salvage_open(&s, &v->vault, &v->env.env, "old.db"), PV_E_UNSUPPORTED);
+    cr_assert_eq(sqlite3_open_v2("old.db", &db, SQLITE_OPEN_READWRITE, pv_vfs_name(vfs)), 0);
+    cr_assert_eq(sqlite3_exec(db, "PRAGMA application_id=7", NULL, NULL, NULL), 0);
+    sqlite3_close(db);
+    cr_assert_eq(pv_salvage_open(&s, &v->vault, &v->env.env, "old.db"), PV_OK); /* never ours */
+    pv_salvage_close(s);
+    pv_vfs_free(vfs);
+    end(v);
+}
