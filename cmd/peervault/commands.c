@@ -19,6 +19,11 @@ const struct pv_option pv_global_options[] = {
 
 static const struct pv_option init_options[] = {ROLE_OPTION, {.name = NULL}};
 
+static const struct pv_option key_export_options[] = {
+    {"sheet", 0, false, NULL, "a recovery sheet instead, to print and to keep"},
+    {.name = NULL},
+};
+
 static const struct pv_option daemon_options[] = {
     {"listen", 0, false, "ADDR:PORT", "default 127.0.0.1:3000; port 0: any free one"},
     {"peer", 0, true, "ADDR:PORT", "a node to connect to; may be repeated"},
@@ -376,9 +381,12 @@ const struct pv_command pv_commands[] = {
         .help = "print the secrets as environment lines",
         .details =
             "For another node, or on paper: whoever has the cluster key can read everything,\n"
-            "whoever has the token can join.",
+            "whoever has the token can join. The sheet says where the other nodes are, too,\n"
+            "and each step by which one machine gets everything back.",
         .json = "{\"cluster_key\", \"auth_token\"}; no cluster key on a blind node",
-        .examples = "peervault key export | ssh other peervault key import -",
+        .examples = "peervault key export | ssh other peervault key import -\n"
+                    "peervault key export --sheet | lpr",
+        .options = key_export_options,
         .run = pv_cmd_key_export,
     },
     {
@@ -386,8 +394,9 @@ const struct pv_command pv_commands[] = {
         .arguments = "- | @FILE",
         .help = "create a vault with the secrets of another node",
         .details =
-            "Reads the lines that `key export` prints. A vault that has these secrets already\n"
-            "is left as it is; one that has others is refused.",
+            "Reads the lines that `key export` prints, or a sheet as it was typed or scanned in.\n"
+            "A vault that has these secrets already is left as it is; one that has others is\n"
+            "refused.",
         .json = "{\"vault\", \"created\"}",
         .examples = "peervault --vault /srv/pv key import @secrets",
         .words_min = 1,

@@ -3,6 +3,7 @@
  */
 #include "cmd/peervault/secrets_text.h"
 #include "cmd/peervault/output.h"
+#include "crypto/hash.h"
 #include "internal/base/mem.h"
 
 #include <ctype.h>
@@ -14,6 +15,7 @@
 
 #define CLUSTER_KEY "PEERVAULT_CLUSTER_KEY"
 #define AUTH_TOKEN "PEERVAULT_AUTH_TOKEN"
+#define CHECK "PEERVAULT_CHECK"
 
 enum { TEXT_MAX = 16 * 1024 };
 
@@ -83,36 +85,106 @@ static enum pv_err take(char *dst, size_t dst_cap, char *value)
     return PV_OK;
 }
 
-static enum pv_err parse_line(struct pv_config_secrets *out, char *text)
+void pv_secrets_check(char out[static PV_SECRETS_CHECK_LEN + 1], const char *cluster_key,
+                      const char *token)
 {
+    static const char label[] = "PV1/sheet"; /* with its zero byte */
+    const struct pv_part parts[] = {{label, sizeof label},
+                                    {cluster_key, strlen(cluster_key)},
+                                    {"\n", 1},
+                                    {token, strlen(token)}};
+    uint8_t sum[PV_HASH_LEN];
+    pv_sha256_parts(sum, parts, PV_COUNT(parts));
+    pv_hex_encode(out, sum, PV_SECRETS_CHECK_LEN / 2);
+}
+
+struct parse {
+    struct pv_config_secrets *out;
+    char check[PV_SECRETS_CHECK_LEN + 1]; /* "" = not given */
+};
+
+/* In lower case, too: paper is read back in many ways. */
+static void drop_blanks(char *hex)
+{
+    char *to = hex;
+    for (const char *c = hex; *c != '\0'; c++)
+        if (*c != ' ' && *c != '\t')
+            *to++ = (char)tolower((unsigned char)*c);
+    *to = '\0';
+}
+
+static enum pv_err parse_line(struct parse *p, char *text)
+{
+    static const char prefix[] = "PEERVAULT_", export[] = "export ";
     char *end = text + strlen(text);
     while (end > text && isspace((unsigned char)end[-1]))
         *--end = '\0';
     text += strspn(text, " \t");
-    if (*text == '\0' || *text == '#')
+    if (strncmp(text, export, sizeof export - 1) == 0)
+        text += sizeof export - 1;
+    if (strncmp(text, prefix, sizeof prefix - 1) != 0)
         return PV_OK;
-    if (strncmp(text, "export ", 7) == 0)
-        text += 7;
-    if (strncmp(text, CLUSTER_KEY "=", sizeof CLUSTER_KEY) == 0)
-        return take(out->cluster_key, sizeof out->cluster_key, text + sizeof CLUSTER_KEY);
-    if (strncmp(text, AUTH_TOKEN "=", sizeof AUTH_TOKEN) == 0)
-        return take(out->token, sizeof out->token, text + sizeof AUTH_TOKEN);
-    return PV_E_INVALID;
+    char *value = strchr(text, '=');
+    if (value == NULL)
+        return PV_E_INVALID;
+    *value++ = '\0';
+    if (strcmp(text, AUTH_TOKEN) == 0)
+        return take(p->out->token, sizeof p->out->token, value);
+    drop_blanks(value);
+    if (strcmp(text, CLUSTER_KEY) == 0)
+        return take(p->out->cluster_key, sizeof p->out->cluster_key, value);
+    return strcmp(text, CHECK) == 0 ? take(p->check, sizeof p->check, value) : PV_E_INVALID;
+}
+
+/* Whether the line that ends before *to goes on in the next: then its \ is taken off. */
+static bool goes_on(const char *text, char **to)
+{
+    char *end = *to;
+    while (end > text && (end[-1] == ' ' || end[-1] == '\r'))
+        end--;
+    if (end == text || end[-1] != '\\')
+        return false;
+    *to = end - 1;
+    return true;
+}
+
+/* Puts a NUL behind the line at text and the *rows it has, joined. What comes next; NULL: none. */
+static char *end_line(char *text, unsigned *rows)
+{
+    char *to = text;
+    *rows = 1;
+    for (char *from = text; *from != '\0'; from++) {
+        if (*from != '\n') {
+            *to++ = *from;
+        } else if (goes_on(text, &to)) {
+            from += strspn(from + 1, " \t");
+            ++*rows;
+        } else {
+            *to = '\0';
+            return from + 1;
+        }
+    }
+    *to = '\0';
+    return NULL;
 }
 
 enum pv_err pv_secrets_parse(struct pv_config_secrets *out, char *text, unsigned *line)
 {
+    struct parse p = {.out = out};
+    char check[PV_SECRETS_CHECK_LEN + 1];
+    unsigned rows = 0;
     enum pv_err err = PV_OK;
     memset(out, 0, sizeof *out);
-    *line = 0;
-    for (char *next = text; err == PV_OK && next != NULL;) {
-        char *at = next;
-        next = strchr(at, '\n');
-        if (next != NULL)
-            *next++ = '\0';
-        ++*line;
-        err = parse_line(out, at);
+    *line = 1;
+    for (char *at = text; err == PV_OK && at != NULL;) {
+        char *next = end_line(at, &rows);
+        err = parse_line(&p, at);
+        at = next;
+        *line += err == PV_OK ? rows : 0;
     }
+    pv_secrets_check(check, out->cluster_key, out->token);
+    if (err == PV_OK && p.check[0] != '\0' && strcmp(p.check, check) != 0)
+        err = PV_E_CORRUPT;
     if (err != PV_OK)
         pv_config_secrets_wipe(out);
     return err;
@@ -151,9 +223,17 @@ enum pv_exit pv_secrets_read(struct pv_config_secrets *out, const char *source)
     if (fd >= 0 && !is_stdin)
         (void)close(fd);
     enum pv_exit exit = PV_EXIT_OK;
+    enum pv_err err = PV_OK;
     if (error != 0)
         exit = pv_out_fail(PV_EXIT_FAILED, "%s: cannot be read: %s", shown, strerror(error));
-    else if (pv_secrets_parse(out, text, &line) != PV_OK)
+    else
+        err = pv_secrets_parse(out, text, &line);
+    if (err == PV_E_CORRUPT)
+        exit = pv_out_fail(PV_EXIT_USAGE,
+                           "%s: a digit of the key, the token or the check is wrong: compare them "
+                           "with the paper",
+                           shown);
+    else if (err != PV_OK)
         exit = pv_out_fail(PV_EXIT_USAGE, "%s, line %u: must be a line of `peervault key export`",
                            shown, line);
     pv_wipe(text, sizeof text);

@@ -6,6 +6,7 @@
 #include "cmd/peervault/commands.h"
 #include "cmd/peervault/output.h"
 #include "cmd/peervault/secrets_text.h"
+#include "cmd/peervault/sheet.h"
 #include "internal/base/mem.h"
 
 #include <errno.h>
@@ -88,10 +89,17 @@ enum pv_exit pv_cmd_key_export(const struct pv_cli *cli, const struct pv_args *a
 {
     char hex[2 * PV_KEY_LEN + 1] = "";
     struct pv_setup setup;
-    (void)args;
+    bool sheet = pv_args_has(args, "sheet");
+    if (sheet && cli->json)
+        return pv_out_fail(PV_EXIT_USAGE, "the sheet is for paper: leave out --sheet or --json");
     enum pv_exit exit = open_vault(&setup, cli);
     if (exit != PV_EXIT_OK)
         return exit;
+    if (sheet) {
+        exit = pv_sheet_print(cli, &setup);
+        pv_setup_close(&setup);
+        return exit;
+    }
     const struct pv_cluster_keys *key = pv_keyring_active(&setup.keyring);
     const char *token = setup.keyring.token_count > 0 ? setup.keyring.tokens[0].text : "";
     if (key != NULL)

@@ -163,6 +163,21 @@ def test_a_damaged_vault_is_rebuilt(scene):
             assert node.run("get", file["key"], code=None).code in (4, 5)
 
 
+# ---- paper ----
+
+def test_sheets_of_earlier_versions_are_read(scene):
+    """They are in drawers: what was printed once must be understood for ever."""
+    sheets = sorted(name for name in os.listdir(COMPAT) if name.startswith("sheet-"))
+    assert sheets
+    for name in sheets:
+        node = scene.node(name)
+        node.env = scene.environment()
+        node.run("key", "import", "@" + os.path.join(COMPAT, name))
+        with open(os.path.join(COMPAT, name)) as f:
+            check = [line.strip() for line in f if line.startswith("PEERVAULT_CHECK=")]
+        assert check[0] in node.run("key", "export", "--sheet").text.splitlines()
+
+
 # ---- the other way round ----
 
 def state_of(folder):

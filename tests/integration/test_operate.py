@@ -56,6 +56,58 @@ def has_all_by_itself(node, others, wanted):
     assert node.status()["healthy"] is True
 
 
+# ---- the recovery sheet ----
+
+def sheet_of(node):
+    text = node.run("key", "export", "--sheet").text
+    assert all(len(line) <= 80 for line in text.splitlines())
+    return text
+
+
+def test_the_paper_alone_brings_everything_back(scene):
+    a, b = cluster_by_hand(scene, "ab")
+    wanted = store(scene, a, "precious")
+    wait_in_sync([a, b])
+    wait_has_blobs([a, b])
+    sheet = sheet_of(b)
+    b.stop()
+    shutil.rmtree(b.vault)
+    ids = [line.strip() for line in sheet.splitlines()]
+    assert a.run("id").text.strip() in ids, "it names the other node"
+    assert f"at {a.address}" in ids
+
+    bare = scene.node("bare")  # follows the sheet, word by word
+    bare.env = scene.environment()
+    typed = scene.file("sheet", content=sheet.encode())
+    steps = [line.strip() for line in sheet.splitlines() if line.startswith("       ")]
+    assert steps[0] == "umask 077" and steps[1] == "peervault key import @sheet"
+    assert steps[2] == f"peervault daemon --listen 0.0.0.0:3000 --peer {a.address}"
+    bare.run(*steps[1].split()[1:], cwd=os.path.dirname(typed))
+    bare.start(peers=[a.address])
+    has_all_by_itself(bare, [a], wanted)
+
+
+def test_the_sheet_of_a_lone_vault(scene):
+    node = scene.node("a", token="correct horse battery staple, and it's quoted")
+    node.run("init")
+    node.env = scene.environment()
+    sheet = sheet_of(node)
+    assert "--peer HOST:3000" in sheet and "no address is known here" in sheet
+    back = scene.node("b")
+    back.env = scene.environment()
+    back.run("key", "import", "-", stdin=sheet.replace("\n", "\r\n").encode())
+    assert back.run("key", "export").out == node.run("key", "export").out
+    back.vault += " 2"
+    wrong = sheet.replace("horse", "hoarse").encode()
+    assert b"a digit of the key" in back.run("key", "import", "-", stdin=wrong, code=2).err
+    with open(os.path.join(node.vault, "peervault.conf"), "w") as f:
+        f.write("peers = one.example:3000, two.example:3001\n")
+    sheet = sheet_of(node)
+    assert "\n  one.example:3000\n  two.example:3001\n" in sheet
+    assert "--peer one.example:3000\n" in sheet
+    node.run("--json", "key", "export", "--sheet", code=2)
+
+
 # ---- restoring ----
 
 def test_restore_from_secrets_and_peers(scene):

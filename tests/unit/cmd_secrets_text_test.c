@@ -1,4 +1,4 @@
-/* `key export` and `key import`: what is printed is read back, anything else is refused by line. */
+/* `key export` and `key import`: what is printed is read back, typing errors are refused. */
 #include "cmd/peervault/secrets_text.h"
 
 #include <criterion/criterion.h>
@@ -43,8 +43,11 @@ static void refused(const char *text, unsigned at)
 
 Test(secrets_text, refuses_all_else_by_line)
 {
-    refused("nonsense\n", 1);
-    refused("\nPEERVAULT_VAULT=/x\n", 2);
+    refused("prose\nPEERVAULT_VAULT=/x\n", 2);
+    refused("PEERVAULT_CLUSTER_KEI=" KEY "\n", 1);
+    refused("PEERVAULT_CLUSTER_KEY=\\\n" KEY "\\\n0\nprose\n", 1);
+    refused("PEERVAULT_CLUSTER_KEY=\\\n" KEY "\nPEERVAULT_X\n", 3);
+    refused("PEERVAULT_CHECK=123456789\n", 1);
     refused("PEERVAULT_AUTH_TOKEN=\n", 1);
     refused("PEERVAULT_AUTH_TOKEN\n", 1);
     refused("PEERVAULT_AUTH_TOKEN=a\nPEERVAULT_AUTH_TOKEN=b\n", 2);
@@ -53,6 +56,46 @@ Test(secrets_text, refuses_all_else_by_line)
     refused("PEERVAULT_AUTH_TOKEN='a'b\n", 1);
     refused("PEERVAULT_AUTH_TOKEN=a'b\n", 1);
     refused("PEERVAULT_AUTH_TOKEN=''\n", 1);
+}
+
+/* The rows of a sheet, as people and scanners give them back. */
+Test(secrets_text, reads_rows_of_a_sheet)
+{
+    static const char *const texts[] = {
+        "PeerVault recovery sheet\n\nPEERVAULT_CLUSTER_KEY=\\\n  00112233 44556677 8899aabb "
+        "ccddeeff"
+        "\\\n  00112233 44556677 8899aabb ccddeeff\nPEERVAULT_AUTH_TOKEN=\\\n  pvt1-\\\n  abc\n"
+        "PEERVAULT_CHECK=da8d6986\n\n1. Remove the sheet.\n",
+        "PEERVAULT_CLUSTER_KEY= \\  \r\n\t 00112233445566778899AABBCCDDEEFF0011223344556677\\\r\n"
+        "8899AABBCCDDEEFF\r\n  PEERVAULT_CHECK=DA8D 6986\r\nPEERVAULT_AUTH_TOKEN=pvt1-abc",
+        "PEERVAULT_AUTH_TOKEN=pvt1-abc\nPEERVAULT_CLUSTER_KEY=" KEY "\n",
+    };
+    unsigned line;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        cr_assert_eq(parse(texts[i], &line), PV_OK, "%s", texts[i]);
+        cr_assert_str_eq(s.cluster_key, KEY);
+        cr_assert_str_eq(s.token, "pvt1-abc");
+    }
+}
+
+Test(secrets_text, a_wrong_digit_is_found)
+{
+    static const char good[] = "PEERVAULT_CLUSTER_KEY=" KEY "\nPEERVAULT_AUTH_TOKEN=a b\n"
+                               "PEERVAULT_CHECK=";
+    char check[PV_SECRETS_CHECK_LEN + 1], text[400];
+    unsigned line;
+    pv_secrets_check(check, KEY, "a b");
+    snprintf(text, sizeof text, "%s%s\n", good, check);
+    cr_assert_eq(parse(text, &line), PV_OK);
+    for (size_t i = strlen("PEERVAULT_CLUSTER_KEY="); i < strlen(text) - 1; i++) {
+        char *at = text + i, was = *at;
+        if (strchr("abcdef0123456789", was) == NULL || strncmp(at, "b\n", 2) == 0)
+            continue; /* a name, or a row's end */
+        *at = was == '0' ? '1' : '0';
+        cr_assert_neq(parse(text, &line), PV_OK, "%s", text);
+        cr_assert_eq(s.cluster_key[0], '\0');
+        *at = was;
+    }
 }
 
 Test(secrets_text, bounds_the_token)
