@@ -6,7 +6,7 @@
  * counts as taken, and what is left must be more than the reserve. That is kept in two halves:
  * blobs are refused first, then whatever else a user adds; the last half is for deletions and for
  * what the vault says of itself. When room is short the log is moved and cut once, which may make
- * some.
+ * some. Of inodes, each new blob file needs one and leaves the reserve; rows need none.
  */
 #include "storage/check_private.h"
 #include "storage/commit_private.h"
@@ -57,6 +57,22 @@ static uint64_t row_cost(size_t len)
     return 2 * file_cost(len + ROW_OVERHEAD_LEN);
 }
 
+static uint64_t a_20th(uint64_t total, uint64_t max)
+{
+    return total / 20 < max ? total / 20 : max;
+}
+
+/* What is to stay free. */
+static struct pv_fs_space reserve_of(const struct pv_store_config *config,
+                                     const struct pv_fs_space *space)
+{
+    uint64_t bytes = a_20th(space->total_bytes, (uint64_t)PV_RESERVE_MIB << 20);
+    return (struct pv_fs_space){
+        .free_bytes = config->reserve_bytes == UINT64_MAX ? bytes : config->reserve_bytes,
+        .free_files = a_20th(space->total_files, PV_RESERVE_FILES),
+    };
+}
+
 static enum pv_err learn_space(struct pv_batch *b)
 {
     const struct pv_store_config *config = &b->s->config;
@@ -66,13 +82,8 @@ static enum pv_err learn_space(struct pv_batch *b)
     enum pv_err err = config->vault->fs->space(config->vault->fs->ctx, config->vault->dir, &space);
     if (err != PV_OK)
         return err;
-    b->reserve_bytes = config->reserve_bytes;
-    if (b->reserve_bytes == UINT64_MAX) {
-        b->reserve_bytes = space.total_bytes / 20;
-        if (b->reserve_bytes > (uint64_t)1 << 30)
-            b->reserve_bytes = (uint64_t)1 << 30;
-    }
-    b->free_bytes = space.free_bytes;
+    b->space = space;
+    b->reserve = reserve_of(config, &space);
     b->space_known = true;
     return PV_OK;
 }
@@ -80,17 +91,36 @@ static enum pv_err learn_space(struct pv_batch *b)
 /* Whether the batch fits and leaves so much of the reserve. */
 static bool has_room(const struct pv_batch *b, uint64_t keep)
 {
-    return b->free_bytes >= keep &&
-           b->free_bytes - keep >= b->cost_bytes + pv_commit_log_bytes(b->s);
+    bool has_files = b->job_count == 0 || b->space.total_files == 0 ||
+                     b->space.free_files >= b->reserve.free_files + b->job_count;
+    return has_files && b->space.free_bytes >= keep &&
+           b->space.free_bytes - keep >= b->cost_bytes + pv_commit_log_bytes(b->s);
+}
+
+enum pv_err pv_store_room(struct pv_store *s)
+{
+    const struct pv_vault *vault = s->config.vault;
+    struct pv_fs_space space;
+    enum pv_err err = vault->fs->space(vault->fs->ctx, vault->dir, &space);
+    if (err != PV_OK)
+        return err;
+    struct pv_fs_space reserve = reserve_of(&s->config, &space);
+    pthread_mutex_lock(&s->state_mutex);
+    uint64_t used = s->totals.blob_bytes, limit = atomic_load(&s->disk_limit);
+    pthread_mutex_unlock(&s->state_mutex);
+    bool has_files = space.total_files == 0 || space.free_files > reserve.free_files;
+    bool has_bytes = space.free_bytes >= reserve.free_bytes + file_cost(PV_BLOB_LEN_MAX) &&
+                     (limit == 0 || used + PV_BLOB_LEN_MAX <= limit);
+    return has_files && has_bytes ? PV_OK : PV_E_NOSPACE;
 }
 
 static enum pv_err check_room(struct pv_batch *b, bool brings_blobs)
 {
-    uint64_t limit = b->s->config.disk_limit, used = b->s->totals.blob_bytes;
+    uint64_t limit = atomic_load(&b->s->disk_limit), used = b->s->totals.blob_bytes;
     if (limit != 0 && b->new_bytes > (limit > used ? limit - used : 0))
         return PV_E_NOSPACE;
     enum pv_err err = learn_space(b);
-    uint64_t keep = brings_blobs ? b->reserve_bytes : b->reserve_bytes / 2;
+    uint64_t keep = brings_blobs ? b->reserve.free_bytes : b->reserve.free_bytes / 2;
     if (err == PV_OK && !has_room(b, keep) && !b->squeezed) {
         b->squeezed = true;
         (void)!pv_db_checkpoint(b->s->writer, PV_CHECKPOINT_CUT); /* logged if it fails */

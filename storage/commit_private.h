@@ -41,7 +41,7 @@ struct pv_batch {
     uint64_t new_bytes;  /* of blobs that this batch adds to the store */
     uint64_t cost_bytes; /* of the disk, for all that it adds */
     bool space_known, squeezed;
-    uint64_t free_bytes, reserve_bytes; /* of the disk, when space_known */
+    struct pv_fs_space space, reserve; /* of the disk, when space_known; free_* of the reserve */
     /* COMMIT failed when all may have been written: the rows may turn up at the next opening. */
     bool in_doubt;
     struct pv_effects effects;

@@ -386,6 +386,7 @@ enum pv_err pv_store_open(struct pv_store **out, const struct pv_store_config *c
     if (s == NULL)
         return PV_E_NOMEM;
     s->config = *config;
+    pv_store_limit(s, config->disk_limit);
     pthread_mutex_init(&s->placing_mutex, NULL);
     pthread_mutex_init(&s->readers_mutex, NULL);
     pthread_cond_init(&s->readers_cond, NULL);
@@ -400,6 +401,11 @@ enum pv_err pv_store_open(struct pv_store **out, const struct pv_store_config *c
     }
     *out = s;
     return PV_OK;
+}
+
+void pv_store_limit(struct pv_store *s, uint64_t disk_limit)
+{
+    atomic_store(&s->disk_limit, disk_limit);
 }
 
 void pv_store_close(struct pv_store *s)

@@ -32,7 +32,7 @@ struct pv_store_config {
     struct pv_vault *vault; /* locked; borrowed, outlives the store */
     const struct pv_env *env;
     size_t cache_bytes;  /* for all database connections together */
-    uint64_t disk_limit; /* bytes of blobs; 0 = none */
+    uint64_t disk_limit; /* see pv_store_limit */
     uint64_t
         reserve_bytes; /* refuse blobs below so much free space; UINT64_MAX = min(5 %, 1 GiB) */
     unsigned blob_files_max; /* written at once; 0 = PV_COMMIT_BLOBS_MAX */
@@ -50,6 +50,9 @@ struct pv_store;
  */
 PV_MUST enum pv_err pv_store_open(struct pv_store **out, const struct pv_store_config *config);
 void pv_store_close(struct pv_store *s);
+
+/* Bytes of blobs at most, 0: no limit but the disk's. What is more already stays. Any thread. */
+void pv_store_limit(struct pv_store *s, uint64_t disk_limit);
 
 struct pv_store_origin { /* what HELLO says of a store */
     uint8_t uuid[16];
@@ -183,6 +186,9 @@ struct pv_store_counts {
     bool may_collect, was_lost;
 };
 PV_MUST enum pv_err pv_store_counts(struct pv_store *s, struct pv_store_counts *out);
+
+/* Whether a new blob of any size would be taken now; NOSPACE. */
+PV_MUST enum pv_err pv_store_room(struct pv_store *s);
 
 /* Whether the vault can be written: makes a small file in tmp/ and removes it. NOSPACE, AUTH, IO.
  */

@@ -34,6 +34,7 @@ struct pv_store {
     struct pv_store_origin origin;
     uint64_t time_base_ms, mono_base_ms;
     uint64_t log_bytes_max;
+    _Atomic uint64_t disk_limit;
     bool keeps_unknown; /* vault.db was lost: blob files without a row may be all that is left */
 
     struct pv_db *writer;

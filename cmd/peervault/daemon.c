@@ -2,9 +2,9 @@
  * The daemon: settings, lock, log, server. Everything that can be wrong with the arguments is said
  * before anything is made.
  *
- * A reload loads all settings anew, from the same sources in the same order. Two of them can change
- * under way: the log's level, and peers, which are added but not removed. The rest is compared with
- * what runs, and a difference is logged, not obeyed by halves.
+ * A reload loads all settings anew, from the same sources in the same order. Three of them can
+ * change under way: the log's level, disk_limit, and peers, which are added but not removed. The
+ * rest is compared with what runs, and a difference is logged, not obeyed by halves.
  */
 #include "cmd/peervault/access.h"
 #include "cmd/peervault/commands.h"
@@ -67,6 +67,11 @@ static void show(struct pv_buf *out, const struct pv_config *c, enum pv_config_k
         pv_buf_reset(out);
 }
 
+static bool applies_at_once(enum pv_config_key key)
+{
+    return key == PV_CONFIG_PEERS || key == PV_CONFIG_LOG_LEVEL || key == PV_CONFIG_DISK_LIMIT;
+}
+
 static void log_what_waits(struct daemon *d)
 {
     struct pv_buf now, wanted;
@@ -78,7 +83,7 @@ static void log_what_waits(struct daemon *d)
         enum pv_config_key key = (enum pv_config_key)k;
         show(&now, &d->access.config, key);
         show(&wanted, &d->reloaded, key);
-        if (key != PV_CONFIG_PEERS && key != PV_CONFIG_LOG_LEVEL &&
+        if (!applies_at_once(key) &&
             (now.len != wanted.len || memcmp(now.data, wanted.data, now.len) != 0))
             PV_LOG(d->cli.env.log, PV_LOG_WARN, PV_SUB_MAIN, "setting waits for a restart", "key",
                    pv_config_key_name(key));
@@ -98,23 +103,25 @@ static void notify_reloading(const struct daemon *d)
     notify(d, state);
 }
 
-static size_t on_reload(void *arg, const char *const **peers)
+static bool on_reload(void *arg, struct pv_server_reload *out)
 {
     struct daemon *d = arg;
-    size_t count = 0;
     notify_reloading(d);
-    if (pv_settings_load(&d->reloaded, &d->cli, d->flags, d->flag_count) == PV_EXIT_OK &&
-        pv_log_set_levels(d->cli.env.log, log_levels(d, &d->reloaded)) == PV_OK) {
-        for (; count < d->reloaded.peer_count; count++)
-            d->peers[count] = d->reloaded.peers[count];
-        *peers = d->peers;
+    bool right = pv_settings_load(&d->reloaded, &d->cli, d->flags, d->flag_count) == PV_EXIT_OK &&
+                 pv_log_set_levels(d->cli.env.log, log_levels(d, &d->reloaded)) == PV_OK;
+    if (right) {
+        for (size_t i = 0; i < d->reloaded.peer_count; i++)
+            d->peers[i] = d->reloaded.peers[i];
+        out->peers = d->peers;
+        out->peer_count = d->reloaded.peer_count;
+        out->disk_limit_bytes = d->reloaded.disk_limit_bytes;
         log_what_waits(d);
         PV_LOG(d->cli.env.log, PV_LOG_INFO, PV_SUB_MAIN, "settings reloaded");
     } else {
         PV_LOG(d->cli.env.log, PV_LOG_ERROR, PV_SUB_MAIN, "settings not reloaded");
     }
     notify(d, "READY=1");
-    return count;
+    return right;
 }
 
 /* The daemon's log replaces the command's: its level and form are settings. */

@@ -220,6 +220,8 @@ static enum pv_err real_space(void *ctx, pv_fd dir, struct pv_fs_space *out)
         return pv_err_from_errno(errno);
     out->total_bytes = (uint64_t)st.f_blocks * st.f_frsize;
     out->free_bytes = (uint64_t)st.f_bavail * st.f_frsize;
+    out->total_files = st.f_files;
+    out->free_files = st.f_favail;
     return PV_OK;
 }
 

@@ -41,6 +41,7 @@ struct pv_fs_stat {
 
 struct pv_fs_space {
     uint64_t total_bytes, free_bytes; /* free to an unprivileged user */
+    uint64_t total_files, free_files; /* inodes; 0 in all: as many as there is room for */
 };
 
 /* Called once for each entry but "." and ".."; return false to stop. */

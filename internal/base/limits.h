@@ -45,6 +45,10 @@ enum {
     PV_WAL_CHECKPOINT_BYTES = 64 * 1024 * 1024,
     PV_SCAN_ROWS_MAX = 1000, /* rows a reading job looks at before it ends */
 
+    /* ---- what stays free of a disk: a 20th, at most ---- */
+    PV_RESERVE_MIB = 1024,
+    PV_RESERVE_FILES = 1024,
+
     /* ---- files ---- */
     PV_BLOB_FILE_MIN = 65536,  /* blobs of at least so many bytes are files, smaller ones rows */
     PV_INGEST_WINDOW = 4,      /* chunks of one file being sealed or committed at once */

@@ -11,7 +11,7 @@ struct status {
     struct pv_request *rq; /* NULL: cancelled */
     struct pv_job job;
     struct pv_store_counts counts;
-    enum pv_err probe;
+    enum pv_err probe, room;
     struct pv_scrub_state scrub;
     struct pv_id *lost; /* PV_LOST_MAX */
     size_t lost_count;
@@ -26,6 +26,7 @@ static void run_counts(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct status *s = PV_CONTAINER_OF(job, struct status, job);
     s->probe = pv_store_probe(ctx->store);
+    s->room = pv_store_room(ctx->store);
     job->err = pv_store_counts(ctx->store, &s->counts);
     s->lost = pv_calloc(PV_LOST_MAX, sizeof *s->lost);
     if (job->err == PV_OK)
@@ -68,6 +69,12 @@ static json_t *find_problems(const struct status *s)
     if (s->probe != PV_OK)
         complete = add_problem(problems, s->probe == PV_E_NOSPACE ? PV_EXIT_FULL : PV_EXIT_FAILED,
                                "the vault cannot be written", pv_err_text(s->probe)) &&
+                   complete;
+    else if (s->room == PV_E_NOSPACE)
+        complete = add_problem(problems, PV_EXIT_FULL,
+                               "new files are refused: the disk is full up to its reserve, or "
+                               "disk_limit is reached",
+                               NULL) &&
                    complete;
     if (s->counts.unknown_files > PV_UNKNOWN_MAX)
         complete = add_problem(problems, PV_EXIT_CORRUPT,

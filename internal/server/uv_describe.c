@@ -21,7 +21,7 @@ void pv_server_describe_status(void *arg, json_t *status)
     json_object_del(status, "name");
     json_object_set_new(status, "role", json_string(c->role == PV_ROLE_BLIND ? "blind" : "keyed"));
     json_object_set_new(status, "mem_limit_bytes", json_integer((json_int_t)c->mem_limit_bytes));
-    json_object_set_new(status, "disk_limit", json_integer((json_int_t)c->disk_limit_bytes));
+    json_object_set_new(status, "disk_limit", json_integer((json_int_t)s->disk_limit_bytes));
 }
 
 void pv_server_describe_link(void *arg, pv_link link, json_t *peer)

@@ -163,14 +163,17 @@ static void on_signal(uv_signal_t *h, int signum)
 static void on_hangup(uv_signal_t *h, int signum)
 {
     struct server *s = h->data;
-    const char *const *peers = NULL;
+    struct pv_server_reload to = {.peer_count = 0};
     (void)signum;
-    size_t count = s->stopping ? 0 : s->config->reload(s->config->arg, &peers);
-    for (size_t i = 0; i < count; i++) {
-        enum pv_err err = pv_tcp_add_peer(s->tcp, peers[i]);
+    if (s->stopping || !s->config->reload(s->config->arg, &to))
+        return;
+    s->disk_limit_bytes = to.disk_limit_bytes;
+    pv_store_limit(s->store, to.disk_limit_bytes);
+    for (size_t i = 0; i < to.peer_count; i++) {
+        enum pv_err err = pv_tcp_add_peer(s->tcp, to.peers[i]);
         if (err != PV_OK)
             PV_LOG(s->config->env->log, PV_LOG_WARN, PV_SUB_MAIN, "peer not added", "address",
-                   peers[i], "cause", pv_err_text(err));
+                   to.peers[i], "cause", pv_err_text(err));
     }
 }
 
@@ -316,7 +319,7 @@ static enum pv_err start_store(struct server *s)
         .vault = &c->setup->vault,
         .env = c->env,
         .cache_bytes = share(s, PV_MEM_SHARE_SQLITE_MIB),
-        .disk_limit = c->disk_limit_bytes,
+        .disk_limit = s->disk_limit_bytes,
         .reserve_bytes = UINT64_MAX,
         .blob_files_max = s->descriptors.blob_files,
     };
@@ -511,6 +514,7 @@ enum pv_err pv_server_run(const struct pv_server_config *config, char *why)
     if (s == NULL)
         return PV_E_NOMEM;
     s->descriptors = descriptors;
+    s->disk_limit_bytes = config->disk_limit_bytes;
     s->config = config;
     s->why = why;
     s->started_ms = pv_env_mono_ms(config->env);

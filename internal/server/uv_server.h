@@ -12,6 +12,13 @@
 #include "internal/file/files.h"
 #include "internal/setup.h"
 
+/* What applies without a restart. */
+struct pv_server_reload {
+    const char *const *peers; /* kept connected besides those known */
+    size_t peer_count;
+    uint64_t disk_limit_bytes;
+};
+
 struct pv_server_config {
     struct pv_setup *setup; /* opened and locked; borrowed */
     const char *vault_path; /* for the control socket's address, and status */
@@ -32,10 +39,9 @@ struct pv_server_config {
     /* From the loop thread, once everything is up. listening: NULL when embedded. */
     void (*ready)(void *arg, const char *listening);
     /* Likewise, when the end begins, and on SIGHUP (daemon, once ready): reload reads the settings
-     * again and returns how many *peers to keep a connection to besides those known. Either may be
-     * NULL. */
+     * again; false: they are wrong, nothing changes. Either may be NULL. */
     void (*stopping)(void *arg);
-    size_t (*reload)(void *arg, const char *const **peers);
+    bool (*reload)(void *arg, struct pv_server_reload *out);
     void *arg;
 };
 

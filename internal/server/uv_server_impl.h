@@ -23,6 +23,7 @@ struct server {
     bool stopping;
     uint64_t started_ms;
     struct pv_descriptors descriptors;
+    uint64_t disk_limit_bytes; /* now: it can be reloaded */
 
     struct pv_store *store;
     struct pv_committer *committer;

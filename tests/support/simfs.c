@@ -395,7 +395,8 @@ static enum pv_err sim_space(void *ctx, pv_fd dir, struct pv_fs_space *out)
     if (err == PV_OK) {
         uint64_t total = s->capacity_bytes != 0 ? s->capacity_bytes : (uint64_t)1 << 40;
         uint64_t used = sim_dir_used_bytes(s->root);
-        *out = (struct pv_fs_space){total, used < total ? total - used : 0};
+        *out = (struct pv_fs_space){.total_bytes = total,
+                                    .free_bytes = used < total ? total - used : 0};
     }
     return leave(s, err);
 }

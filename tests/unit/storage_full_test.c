@@ -155,6 +155,82 @@ Test(full, blobs_leave_the_reserve_records_half_of_it_deletions_nothing)
     pvt_vault_free(v);
 }
 
+/* Each new file needs an inode; a row needs none. */
+Test(full, blob_files_leave_a_reserve_of_inodes)
+{
+    struct pvt_vault *v = pvt_vault_new();
+    v->faults.fs.space = tell_space;
+    fake_space = (struct pv_fs_space){.total_bytes = 1 << 30, .free_bytes = 1 << 30};
+    pvt_vault_open(v);
+    struct pvt_blob one = pvt_blob_make(1, 70000), two = pvt_blob_make(2, 70000),
+                    row = pvt_blob_make(3, 5000), other = pvt_blob_make(4, 70000);
+    struct pv_commit_op both[] = {pvt_blob_op(&one), pvt_blob_op(&two)}, op_row = pvt_blob_op(&row),
+                        op_other = pvt_blob_op(&other);
+    fake_space.total_files = 200;
+    fake_space.free_files = 200 / 20 + 1;
+    cr_assert_eq(pvt_commit(v, both, 2), PV_E_NOSPACE);
+    cr_assert_eq(pv_store_room(v->store), PV_OK);
+    fake_space.free_files = 200 / 20 + 2;
+    cr_assert_eq(pvt_commit(v, both, 2), PV_OK);
+    fake_space.free_files = 200 / 20;
+    cr_assert_eq(pv_store_room(v->store), PV_E_NOSPACE);
+    cr_assert_eq(pvt_commit(v, &op_other, 1), PV_E_NOSPACE);
+    cr_assert_eq(pvt_commit(v, &op_row, 1), PV_OK);
+    fake_space.total_files = 1000000; /* 5 % of them would be 50 000 */
+    fake_space.free_files = PV_RESERVE_FILES;
+    cr_assert_eq(pvt_commit(v, &op_other, 1), PV_E_NOSPACE);
+    fake_space.free_files = PV_RESERVE_FILES + 1;
+    cr_assert_eq(pvt_commit(v, &op_other, 1), PV_OK);
+    pvt_blob_free(&one);
+    pvt_blob_free(&two);
+    pvt_blob_free(&row);
+    pvt_blob_free(&other);
+    pvt_vault_free(v);
+}
+
+Test(full, room_is_told)
+{
+    struct pvt_vault *v = pvt_vault_new();
+    v->faults.fs.space = tell_space;
+    v->config.reserve_bytes = UINT64_MAX;
+    v->config.disk_limit = PV_BLOB_LEN_MAX;
+    const uint64_t need = (24 << 20) / 20 + 241 * 4096; /* the largest blob, in whole blocks */
+    fake_space = (struct pv_fs_space){.total_bytes = 24 << 20, .free_bytes = need};
+    pvt_vault_open(v);
+    cr_assert_eq(pv_store_room(v->store), PV_OK);
+    fake_space.free_bytes = need - 1;
+    cr_assert_eq(pv_store_room(v->store), PV_E_NOSPACE);
+    fake_space.free_bytes = need;
+    pv_store_limit(v->store, PV_BLOB_LEN_MAX - 1);
+    cr_assert_eq(pv_store_room(v->store), PV_E_NOSPACE);
+    pv_store_limit(v->store, 0);
+    cr_assert_eq(pv_store_room(v->store), PV_OK);
+    pvt_vault_free(v);
+}
+
+/* A limit that is changed applies to the next commit. */
+Test(full, the_limit_can_be_raised_and_lowered)
+{
+    struct pvt_vault *v = pvt_vault_new();
+    v->config.disk_limit = 100000;
+    pvt_vault_open(v);
+    struct pvt_blob a = pvt_blob_make(1, 90000), b = pvt_blob_make(2, 90000),
+                    c = pvt_blob_make(3, 1000);
+    cr_assert_eq(pvt_put_blob(v, &a), PV_OK);
+    cr_assert_eq(pvt_put_blob(v, &b), PV_E_NOSPACE);
+    pv_store_limit(v->store, 180000);
+    cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+    pv_store_limit(v->store, 1);
+    cr_assert_eq(pvt_put_blob(v, &c), PV_E_NOSPACE);
+    cr_assert(pvt_has_blob(v, &a) && pvt_has_blob(v, &b));
+    pv_store_limit(v->store, 0);
+    cr_assert_eq(pvt_put_blob(v, &c), PV_OK);
+    pvt_blob_free(&a);
+    pvt_blob_free(&b);
+    pvt_blob_free(&c);
+    pvt_vault_free(v);
+}
+
 /* What waits in the log needs its place in vault.db, so it is not free; moving the log settles it.
  */
 Test(full, the_log_counts_as_taken_until_it_is_moved)
