@@ -7,7 +7,7 @@
 #include "internal/base/wr.h"
 #include "storage/store_private.h"
 
-static const char path[] = "records.bak", path_new[] = "tmp/records.bak";
+static const char path_new[] = "tmp/records.bak";
 
 enum {
     STEP_BYTES = 1 << 20,
@@ -38,6 +38,15 @@ enum pv_err pv_backup_age(struct pv_store *s, uint64_t *at_ms)
     return read_meta(s, &b, at_ms);
 }
 
+enum pv_err pv_backup_len(struct pv_store *s, uint64_t *len)
+{
+    struct pv_backup b = {.len = 0};
+    uint64_t at_ms;
+    enum pv_err err = read_meta(s, &b, &at_ms);
+    *len = b.len;
+    return err;
+}
+
 /* Whether the file is what meta says, and mostly alive. */
 static enum pv_err may_append(struct pv_store *s, const struct pv_backup *b, bool *may)
 {
@@ -45,7 +54,7 @@ static enum pv_err may_append(struct pv_store *s, const struct pv_backup *b, boo
     struct pv_fs_stat st;
     struct pv_store_counts counts;
     *may = false;
-    enum pv_err err = fs->stat_at(fs->ctx, s->config.vault->dir, path, &st);
+    enum pv_err err = fs->stat_at(fs->ctx, s->config.vault->dir, PV_BACKUP_PATH, &st);
     if (err == PV_E_NOT_FOUND)
         return PV_OK;
     if (err == PV_OK)
@@ -56,20 +65,20 @@ static enum pv_err may_append(struct pv_store *s, const struct pv_backup *b, boo
     return err;
 }
 
-enum pv_err pv_backup_begin(struct pv_store *s, struct pv_backup *b)
+enum pv_err pv_backup_begin(struct pv_store *s, struct pv_backup *b, bool anew)
 {
     const struct pv_fs *fs = s->config.vault->fs;
     uint64_t at_ms;
     bool may = false;
     *b = (struct pv_backup){.fd = PV_FD_NONE};
     enum pv_err err = read_meta(s, b, &at_ms);
-    if (err == PV_OK)
+    if (err == PV_OK && !anew)
         err = may_append(s, b, &may);
     if (err != PV_OK)
         return err;
     if (!may)
         *b = (struct pv_backup){.fd = PV_FD_NONE, .is_new = true};
-    return fs->open(fs->ctx, s->config.vault->dir, may ? path : path_new,
+    return fs->open(fs->ctx, s->config.vault->dir, may ? PV_BACKUP_PATH : path_new,
                     PV_FS_WRITE | PV_FS_CREATE | (may ? 0 : PV_FS_TRUNCATE), &b->fd);
 }
 
@@ -126,7 +135,7 @@ enum pv_err pv_backup_finish(struct pv_store *s, struct pv_backup *b,
     (void)fs->close(fs->ctx, b->fd); /* synced */
     b->fd = PV_FD_NONE;
     if (b->is_new)
-        err = fs->rename(fs->ctx, dir, path_new, dir, path);
+        err = fs->rename(fs->ctx, dir, path_new, dir, PV_BACKUP_PATH);
     if (err == PV_OK)
         err = sync_folder(s);
     struct pv_wr w = pv_wr_of(meta, PV_BACKUP_META_LEN);

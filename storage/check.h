@@ -66,6 +66,17 @@ PV_MUST enum pv_err pv_store_check_records(struct pv_store *s, struct pv_record_
 PV_MUST enum pv_err pv_store_recount(struct pv_store *s, bool *same);
 
 /*
+ * Pages of vault.db, those too that no other check needs. A slice compares the sums of some. One
+ * that does not fit may be a free page, or one of which the log has a newer version: then SQLite
+ * looks at all that are in use. That decides, and is the end.
+ */
+struct pv_page_check {
+    uint64_t next; /* page to go on from; moved; starts with 0 */
+    bool bad, end; /* out */
+};
+PV_MUST enum pv_err pv_store_check_pages(struct pv_store *s, struct pv_page_check *c);
+
+/*
  * Blobs that should be here and are not: they were found bad (PV_COMMIT_BAD), or missing, and have
  * not come back. The last PV_LOST_MAX of them.
  */

@@ -327,6 +327,23 @@ enum pv_err pv_db_set_up_reader(struct pv_db *db, size_t cache_bytes)
     return err;
 }
 
+static int keep_verdict(void *arg, int columns, char **values, char **names)
+{
+    (void)columns;
+    (void)names;
+    *(bool *)arg = values[0] != NULL && strcmp(values[0], "ok") == 0;
+    return 0;
+}
+
+enum pv_err pv_db_check(struct pv_db *db, bool *sound)
+{
+    *sound = false;
+    int rc = sqlite3_exec(db->handle, "PRAGMA quick_check(1)", keep_verdict, sound, NULL);
+    enum pv_err err = failed(db, rc, "quick_check");
+    *sound = *sound && err == PV_OK;
+    return err == PV_E_CORRUPT ? PV_OK : err;
+}
+
 void pv_db_close(struct pv_db *db, bool keep_log)
 {
     if (db == NULL)

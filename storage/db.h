@@ -67,6 +67,7 @@ enum { PV_DB_APPLICATION_ID = 0x50565631 }; /* "PVV1" */
     X(HOLDER_PUT, "INSERT INTO holder(bit,node_id) VALUES(?1,?2)")                              \
     X(RECORD_GET, "SELECT seq,hash,pending,envelope FROM record WHERE rid=?1")                  \
     X(RECORD_BY_HASH, "SELECT envelope FROM record WHERE hash=?1")                              \
+    X(RECORD_HAS_HASH, "SELECT 1 FROM record WHERE hash=?1")                                    \
     X(RECORD_PUT, "INSERT INTO record(rid,hash,type,hlc,flags,pending,link,prefix,envelope) "   \
                   "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)")                                         \
     X(RECORD_DELETE, "DELETE FROM record WHERE seq=?1")                                         \
@@ -116,6 +117,9 @@ PV_MUST enum pv_err pv_db_open(struct pv_db **out, const struct pv_vfs *vfs, str
  */
 PV_MUST enum pv_err pv_db_set_up_writer(struct pv_db *db, size_t cache_bytes);
 PV_MUST enum pv_err pv_db_set_up_reader(struct pv_db *db, size_t cache_bytes);
+/* Looks at every page that is in use. What the connection has read before it does not read again,
+ * so it should be a fresh one. NOMEM, IO; a page that fails its sum is no error, but not sound. */
+PV_MUST enum pv_err pv_db_check(struct pv_db *db, bool *sound);
 /* keep_log: leave the log as it is, for the next opening to recover from. Accepts NULL. */
 void pv_db_close(struct pv_db *db, bool keep_log);
 

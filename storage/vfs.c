@@ -37,14 +37,23 @@ static void put_sum(uint8_t *page, uint64_t seed)
     pv_wr_u64(&w, sum);
 }
 
+static bool sum_fits(const uint8_t *page, uint64_t seed)
+{
+    struct pv_rd r = pv_rd_of(page + SUMMED_LEN, PV_VFS_SUM_LEN);
+    return pv_rd_u64(&r) == XXH3_64bits_withSeed(page, SUMMED_LEN, seed);
+}
+
 /* Says whether the sum fits, and blanks it: zeros if so, 0xff if not. */
 static bool take_sum(uint8_t *page, uint64_t seed)
 {
-    uint64_t sum = XXH3_64bits_withSeed(page, SUMMED_LEN, seed);
-    struct pv_rd r = pv_rd_of(page + SUMMED_LEN, PV_VFS_SUM_LEN);
-    uint64_t stored = pv_rd_u64(&r);
-    memset(page + SUMMED_LEN, stored == sum ? 0 : 0xff, PV_VFS_SUM_LEN);
-    return stored == sum;
+    bool fits = sum_fits(page, seed);
+    memset(page + SUMMED_LEN, fits ? 0 : 0xff, PV_VFS_SUM_LEN);
+    return fits;
+}
+
+bool pv_vfs_page_is_good(const uint8_t page[static PV_VFS_PAGE_LEN], uint64_t number)
+{
+    return sum_fits(page, number);
 }
 
 /* Where a frame begins, if offset is so far into one; UINT64_MAX otherwise. */

@@ -39,4 +39,7 @@ PV_MUST enum pv_err pv_vfs_new(struct pv_vfs **out, const struct pv_vfs_config *
 void pv_vfs_free(struct pv_vfs *v);
 const char *pv_vfs_name(const struct pv_vfs *v);
 
+/* Whether a page of vault.db (numbers begin with 1) has the sum that it should have. */
+bool pv_vfs_page_is_good(const uint8_t page[static PV_VFS_PAGE_LEN], uint64_t number);
+
 #endif

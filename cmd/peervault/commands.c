@@ -329,22 +329,21 @@ const struct pv_command pv_commands[] = {
         .help = "check what is stored here, and repair it",
         .details =
             "The structure: every record, every tree, and that each blob is there with its\n"
-            "length. --deep: and the SHA-256 of every byte. The last line says which of the\n"
-            "two it was. A daemon reads everything by itself, too, see scrub in README.\n"
+            "length. --deep: and the SHA-256 of every byte, every page of vault.db, and\n"
+            "records.bak. The last line says which of the two it was. A daemon reads all\n"
+            "blobs by itself, too, see scrub in README.\n"
             "--repair: what is bad goes to the folder quarantine/ of the vault, and a copy is\n"
-            "fetched from another node. Damage that stays exits 4.",
-        .json = "for each problem {\"event\": \"problem\", \"what\": \"blob\" | \"record\" | "
-                "\"counts\",\n"
-                "\"blob\", \"record\", \"cause\", \"result\": \"repaired\" | \"lost\" | "
-                "\"unreadable\" |\n"
-                "\"failed\"}, for each file with blobs that are bad or missing {\"event\": "
-                "\"file\",\n"
-                "\"key\", \"names\", \"bad_blobs\"}, and at the end\n"
-                "{\"depth\": \"structure\" | "
-                "\"every byte\",\n"
+            "fetched from another node; records.bak is written anew. What is damaged in\n"
+            "vault.db itself is for `doctor --rebuild`. Damage that stays exits 4.",
+        .json = "for each problem {\"event\": \"problem\", \"what\": \"blob\" | \"record\" |\n"
+                "\"counts\" | \"vault.db\" | \"records.bak\", \"blob\", \"record\", \"cause\",\n"
+                "\"result\": \"repaired\" | \"lost\" | \"unreadable\" | \"failed\"}, for each\n"
+                "file with blobs that are bad or missing {\"event\": \"file\", \"key\",\n"
+                "\"names\", \"bad_blobs\"}, and at the end\n"
+                "{\"depth\": \"structure\" | \"every byte\",\n"
                 "\"clean\", \"blobs\", \"bytes\", \"records\", \"files\", \"unreadable_records\",\n"
                 "\"bad_records\", \"bad_blobs\", \"repaired\", \"damaged\", \"affected_files\",\n"
-                "\"consistent\"}",
+                "\"consistent\", \"bad_pages\", \"bad_backup\"}",
         .examples = "peervault verify\n"
                     "peervault verify --deep --repair",
         .options = verify_options,

@@ -115,8 +115,16 @@ static enum pv_exit judge(const struct verifying *v, const json_t *r, bool repai
             pv_cli_note(v->cli, "all damage was repaired; what was bad is in quarantine/");
         return PV_EXIT_OK;
     }
+    if (json_is_true(json_object_get(r, "bad_pages")) || pv_json_int(r, "bad_records") > 0)
+        return pv_out_fail(PV_EXIT_CORRUPT, "vault.db is damaged: `peervault doctor --rebuild` "
+                                            "makes it anew from what is left");
+    if (pv_json_int(r, "damaged") == 0 && json_is_true(json_object_get(r, "bad_backup")))
+        return pv_out_fail(PV_EXIT_CORRUPT,
+                           "records.bak is damaged: `peervault verify --deep --repair` writes it "
+                           "anew");
     if (pv_json_int(r, "damaged") == 0)
-        return pv_out_fail(PV_EXIT_CORRUPT, "vault.db is damaged: restore it from a backup");
+        return pv_out_fail(PV_EXIT_CORRUPT, "the counts are wrong: stop the daemon, and start it "
+                                            "again");
     return pv_out_fail(
         PV_EXIT_CORRUPT, "%lld blobs are bad or missing: %s", (long long)pv_json_int(r, "damaged"),
         repair ? "start the nodes that have copies and try again, or store the files "

@@ -13,7 +13,9 @@ struct backup {
     struct pv_node *node;
     struct pv_job job;
     struct pv_backup b;
-    bool begun, end;
+    bool anew, begun, end;
+    pv_backup_fn done; /* NULL: nobody waits */
+    void *ctx;
     uint64_t now_ms;
     uint8_t meta[PV_BACKUP_META_LEN];
     struct pv_commit_op op;
@@ -27,9 +29,10 @@ static void run(struct pv_job *job, const struct pv_job_context *ctx)
     if (!x->begun) {
         job->err = pv_backup_age(ctx->store, &at_ms);
         /* Of a clock that was ahead: once more, now. */
-        x->end = job->err == PV_OK && at_ms <= x->now_ms && x->now_ms - at_ms < PV_BACKUP_AGE_MS;
+        x->end = job->err == PV_OK && !x->anew && at_ms <= x->now_ms &&
+                 x->now_ms - at_ms < PV_BACKUP_AGE_MS;
         if (job->err == PV_OK && !x->end)
-            job->err = pv_backup_begin(ctx->store, &x->b);
+            job->err = pv_backup_begin(ctx->store, &x->b, x->anew);
         x->begun = job->err == PV_OK && !x->end;
         return;
     }
@@ -48,17 +51,21 @@ static void run_abort(struct pv_job *job, const struct pv_job_context *ctx)
 
 static void finish(struct backup *x, enum pv_err err)
 {
-    if (err != PV_OK)
+    pv_backup_fn done = x->done;
+    void *ctx = x->ctx;
+    if (err != PV_OK && err != PV_E_CANCELLED)
         PV_LOG(pv_node_config(x->node)->env->log, PV_LOG_WARN, PV_SUB_FILE,
                "records.bak is not up to date", "cause", pv_err_text(err));
     if (x->upkeep != NULL)
         x->upkeep->backup = NULL;
     pv_free(x);
+    if (done != NULL)
+        done(ctx, err);
 }
 
 static void on_aborted(struct pv_job *job)
 {
-    finish(PV_CONTAINER_OF(job, struct backup, job), PV_OK);
+    finish(PV_CONTAINER_OF(job, struct backup, job), PV_E_CANCELLED);
 }
 
 static void on_committed(struct pv_job *job)
@@ -85,18 +92,36 @@ static void on_run(struct pv_job *job)
     pv_node_submit(x->node, &x->job);
 }
 
-static void start(struct pv_upkeep *u)
+/* NULL: no memory. */
+static struct backup *start(struct pv_upkeep *u, bool anew)
 {
     const struct pv_files *f = u->config.files;
     struct backup *x = pv_calloc(1, sizeof *x);
     if (x == NULL)
-        return; /* in an hour, then */
+        return NULL;
+    x->anew = anew;
     x->upkeep = u;
     x->node = f->config.node;
     x->now_ms = pv_env_wall_ms(f->config.env);
     x->job = (struct pv_job){.run = run, .done = on_run};
     u->backup = x;
     pv_node_submit(x->node, &x->job);
+    return x;
+}
+
+struct backup *pv_backup_renew(struct pv_upkeep *u, pv_backup_fn done, void *ctx)
+{
+    struct backup *x = u->backup == NULL ? start(u, true) : NULL;
+    if (x != NULL) {
+        x->done = done;
+        x->ctx = ctx;
+    }
+    return x;
+}
+
+void pv_backup_let_go(struct backup *x)
+{
+    x->done = NULL;
 }
 
 static void on_due(struct pv_timer *timer)
@@ -104,7 +129,7 @@ static void on_due(struct pv_timer *timer)
     struct pv_upkeep *u = PV_CONTAINER_OF(timer, struct pv_upkeep, backup_timer);
     struct pv_files *f = u->config.files;
     if (u->backup == NULL)
-        start(u);
+        (void)start(u, false); /* lacking memory: in an hour, then */
     pv_timer_arm(&f->timers, timer, pv_env_mono_ms(f->config.env) + PV_BACKUP_LOOK_MS);
 }
 
@@ -119,6 +144,6 @@ void pv_backup_stop(struct pv_upkeep *u)
 {
     pv_timer_disarm(&u->backup_timer);
     if (u->backup != NULL)
-        u->backup->upkeep = NULL;
+        u->backup->upkeep = NULL; /* whoever waits for it still hears */
     u->backup = NULL;
 }

@@ -14,4 +14,9 @@ enum {
 void pv_backup_schedule(struct pv_upkeep *u);
 void pv_backup_stop(struct pv_upkeep *u); /* one that runs ends after its slice */
 
+/* Writes all of it anew, now; done is called once, later. NULL: no memory, or one runs already. */
+typedef void (*pv_backup_fn)(void *ctx, enum pv_err err);
+struct backup *pv_backup_renew(struct pv_upkeep *u, pv_backup_fn done, void *ctx);
+void pv_backup_let_go(struct backup *x); /* it goes on, and does not call */
+
 #endif

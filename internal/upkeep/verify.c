@@ -1,8 +1,9 @@
 /*
  * verify: is everything here that should be, and as it was written?
  *
- *   memory -> records (parse, hash) -> recount -> blobs -> trees of the files -> lost ones that
- *   nobody needs are struck off the list -> the reply
+ *   memory -> records (parse, hash) -> recount -> pages of vault.db and records.bak, if every byte
+ *   was asked for -> blobs -> trees of the files -> lost ones that nobody needs are struck off the
+ *   list -> the reply
  *
  * Everything happens in jobs of bounded size. A client that does not read what it is told holds the
  * work up, not our memory.
@@ -23,6 +24,7 @@ static void release(struct pv_verify *v)
     size_t reserved = v->reserved;
     pv_budget_cancel(&v->wait);
     pv_verify_trees_release(v);
+    pv_backup_check_close(&v->backup);
     pv_map_release(&v->bad);
     pv_free(v->lost);
     pv_wipe(v, sizeof *v);
@@ -33,8 +35,13 @@ static void release(struct pv_verify *v)
 
 void pv_verify_fail(struct pv_verify *v, enum pv_err err)
 {
-    pv_request_fail(v->rq, pv_exit_of(err), "cannot read the vault: %s: not all of it was checked",
-                    pv_err_text(err));
+    if (err == PV_E_CORRUPT)
+        pv_request_fail(v->rq, PV_EXIT_CORRUPT,
+                        "vault.db is damaged, not all was checked: `peervault doctor --rebuild` "
+                        "makes it anew from what is left");
+    else
+        pv_request_fail(v->rq, pv_exit_of(err),
+                        "cannot read the vault: %s: not all of it was checked", pv_err_text(err));
     release(v);
 }
 
@@ -82,6 +89,7 @@ static void on_cancel(struct pv_request *rq)
     struct pv_verify *v = rq->op;
     v->rq = NULL;
     pv_verify_abandon(v);
+    pv_verify_side_abandon(v);
     if (!v->running)
         release(v);
 }
@@ -107,17 +115,20 @@ static void answer(struct pv_verify *v)
 {
     const struct pv_verify_counts *c = &v->counts;
     uint64_t damaged = c->bad_blobs - c->repaired - c->needless;
-    bool clean = damaged == 0 && c->bad_records == 0 && !c->inconsistent;
-    pv_request_ok(v->rq,
-                  json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
-                            "depth", v->deep ? "every byte" : "structure", "clean", (int)clean,
-                            "blobs", (json_int_t)c->blobs, "bytes", (json_int_t)c->bytes, "records",
-                            (json_int_t)c->records, "files", (json_int_t)c->files,
-                            "unreadable_records", (json_int_t)c->unreadable_records, "bad_records",
-                            (json_int_t)c->bad_records, "bad_blobs", (json_int_t)c->bad_blobs,
-                            "repaired", (json_int_t)c->repaired, "damaged", (json_int_t)damaged,
-                            "affected_files", (json_int_t)c->affected_files, "consistent",
-                            (int)!c->inconsistent));
+    bool clean =
+        damaged == 0 && c->bad_records == 0 && !c->inconsistent && !c->bad_pages && !c->bad_backup;
+    pv_request_ok(
+        v->rq,
+        json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b, "
+                  "s:b}",
+                  "depth", v->deep ? "every byte" : "structure", "clean", (int)clean, "blobs",
+                  (json_int_t)c->blobs, "bytes", (json_int_t)c->bytes, "records",
+                  (json_int_t)c->records, "files", (json_int_t)c->files, "unreadable_records",
+                  (json_int_t)c->unreadable_records, "bad_records", (json_int_t)c->bad_records,
+                  "bad_blobs", (json_int_t)c->bad_blobs, "repaired", (json_int_t)c->repaired,
+                  "damaged", (json_int_t)damaged, "affected_files", (json_int_t)c->affected_files,
+                  "consistent", (int)!c->inconsistent, "bad_pages", (int)c->bad_pages, "bad_backup",
+                  (int)c->bad_backup));
     release(v);
 }
 
@@ -181,12 +192,10 @@ static void run_blobs(struct pv_job *job, const struct pv_job_context *ctx)
     job->err = pv_store_check_blobs(ctx->store, &v->blobs);
 }
 
-static void check_blobs(struct pv_verify *v);
-
 static void blobs_settled(struct pv_verify *v)
 {
     v->finding_count = 0;
-    pv_verify_go_on(v, v->blobs.end ? pv_verify_trees : check_blobs);
+    pv_verify_go_on(v, v->blobs.end ? pv_verify_trees : pv_verify_blobs);
 }
 
 static void on_blobs(struct pv_verify *v, enum pv_err err)
@@ -204,7 +213,7 @@ static void on_blobs(struct pv_verify *v, enum pv_err err)
     pv_verify_settle(v, blobs_settled);
 }
 
-static void check_blobs(struct pv_verify *v)
+void pv_verify_blobs(struct pv_verify *v)
 {
     pv_verify_submit(v, run_blobs, on_blobs);
 }
@@ -230,7 +239,7 @@ static void on_recount(struct pv_verify *v, enum pv_err err)
                          json_pack("{s:s, s:s, s:s}", "event", "problem", "what", "counts", "cause",
                                    "the digest or the counts are not those of the "
                                    "rows: a restart counts anew"));
-    pv_verify_go_on(v, check_blobs);
+    pv_verify_go_on(v, pv_verify_side);
 }
 
 static void recount(struct pv_verify *v)
@@ -297,6 +306,7 @@ void pv_query_verify(struct pv_upkeep *u, struct pv_request *rq)
         return;
     }
     v->files = f;
+    v->upkeep = u;
     v->rq = rq;
     v->deep = json_is_true(json_object_get(rq->args, "deep"));
     v->repair = json_is_true(json_object_get(rq->args, "repair"));

@@ -2,6 +2,7 @@
  * The inside of verify, shared by verify*.c.
  *
  *   verify.c          the request: phases, what is said of them, the end
+ *   verify_side.c     the phases of vault.db's pages and of records.bak
  *   verify_trees.c    the phase of the files: jobs that walk trees over what is here
  *   verify_findings.c what a slice found: said, and repaired if that was asked for
  */
@@ -12,6 +13,7 @@
 #include "internal/file/tree_walk.h"
 #include "internal/node/repair.h"
 #include "internal/upkeep/upkeep_private.h"
+#include "storage/backup.h"
 #include "storage/check.h"
 
 enum {
@@ -48,10 +50,13 @@ struct pv_verify_counts {
     uint64_t unreadable_records;           /* of files: under an unknown cluster key, for one */
     uint64_t affected_files;
     bool inconsistent; /* digest or counts are not those of the rows */
+    bool bad_pages;    /* of vault.db, in use */
+    bool bad_backup;   /* records.bak */
 };
 
 struct pv_verify {
     struct pv_files *files;
+    struct pv_upkeep *upkeep;
     struct pv_request *rq; /* NULL: cancelled */
     bool deep, repair;
     bool running;                      /* a job */
@@ -66,6 +71,9 @@ struct pv_verify {
     struct pv_verify_counts counts;
     struct pv_blob_check blobs;
     struct pv_record_check records;
+    struct pv_page_check pages;
+    struct pv_backup_check backup;
+    struct backup *renewing; /* records.bak is written anew, and will call us */
 
     /* Bad or missing, not repaired; the value says whether a file needs it. */
     struct pv_map bad;
@@ -99,7 +107,12 @@ void pv_verify_submit(struct pv_verify *v,
 /* Calls next, now or when the client has read what it was told. */
 void pv_verify_go_on(struct pv_verify *v, void (*next)(struct pv_verify *v));
 void pv_verify_fail(struct pv_verify *v, enum pv_err err);
+void pv_verify_blobs(struct pv_verify *v);
 void pv_verify_files_done(struct pv_verify *v);
+
+/* verify_side.c: goes on with the blobs. */
+void pv_verify_side(struct pv_verify *v);
+void pv_verify_side_abandon(struct pv_verify *v);
 
 /* verify_findings.c. needed: by a file. */
 void pv_verify_note_bad(struct pv_verify *v, const struct pv_id *id, bool needed);

@@ -539,3 +539,70 @@ Test(verify, memory_fails)
     free(bytes);
     pvt_server_free(s);
 }
+
+static void overwrite(struct pvt_node *n, const char *name, off_t at)
+{
+    char path[700];
+    uint8_t byte;
+    snprintf(path, sizeof path, "%s/%s", n->vault_path, name);
+    int fd = open(path, O_RDWR);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(pread(fd, &byte, 1, at), 1);
+    byte ^= 1;
+    cr_assert_eq(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+static void finds_beside(struct pvt_client *c, const char *what, const char *result)
+{
+    const json_t *p = event(c, "problem", 0);
+    cr_assert_not_null(p);
+    cr_assert_null(event(c, "problem", 1));
+    cr_assert_str_eq(pvt_text(p, "what"), what);
+    cr_assert_eq(json_object_get(p, "result") != NULL, result != NULL);
+    if (result != NULL)
+        cr_assert_str_eq(pvt_text(p, "result"), result);
+    bool repaired = result != NULL && strcmp(result, "repaired") == 0;
+    cr_assert_eq(json_is_true(json_object_get(c->final, "clean")), repaired);
+    pvt_client_free(c);
+}
+
+Test(verify, records_bak_is_written_anew)
+{
+    struct pvt_server *s = pvt_server_new(1);
+    pvt_store_text(s, "one", "first");
+    pv_upkeep_work(s->upkeep);
+    pvt_wait(s, 100);
+    cr_assert(clean(s, true));
+    overwrite(pvt_me(s), "records.bak", 300);
+    cr_assert(clean(s, false));
+    finds_beside(verify(s, true, false), "records.bak", NULL);
+    finds_beside(verify(s, true, true), "records.bak", "repaired");
+    cr_assert(clean(s, true));
+    pv_upkeep_rest(s->upkeep);
+    pvt_server_free(s);
+}
+
+/* Wherever the client goes away, the backup is finished and nobody is called. */
+Test(verify, a_client_that_leaves_while_records_bak_is_written)
+{
+    struct pvt_server *s = pvt_server_new(1);
+    bool more = true;
+    pvt_store_text(s, "one", "first");
+    pv_upkeep_work(s->upkeep);
+    pvt_wait(s, 100);
+    for (uint64_t steps = 0; more; steps++) {
+        overwrite(pvt_me(s), "records.bak", 300);
+        struct pvt_client *c = pvt_begin(
+            s, json_pack("{s:s, s:b, s:b}", "op", "verify", "deep", true, "repair", true));
+        more = pvt_steps(&s->net, steps);
+        pvt_cancel(c);
+        pvt_client_free(c);
+        pvt_settle(&s->net);
+        struct pvt_client *again = verify(s, true, true);
+        cr_assert(json_is_true(json_object_get(again->final, "clean")));
+        pvt_client_free(again);
+    }
+    pv_upkeep_rest(s->upkeep);
+    pvt_server_free(s);
+}

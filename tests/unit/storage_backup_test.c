@@ -18,7 +18,7 @@ static enum pv_err try_backup(struct pvt_vault *v)
     struct pv_backup b;
     uint8_t meta[PV_BACKUP_META_LEN];
     bool end = false;
-    enum pv_err err = pv_backup_begin(v->store, &b);
+    enum pv_err err = pv_backup_begin(v->store, &b, false);
     if (err != PV_OK)
         return err;
     while (err == PV_OK && !end)
@@ -217,6 +217,68 @@ Test(backup, a_bad_byte_costs_one_record)
         overwrite(v, "records.bak", at, 0x21);
     }
     cr_assert_eq(scan(v, "records.bak", 2).scan.found, 2, "stopped by the caller");
+    pvt_vault_free(v);
+}
+
+static bool is_good(struct pvt_vault *v)
+{
+    struct pv_backup_check c = {.at = 0};
+    cr_assert_eq(pv_backup_check_begin(v->store, &c), PV_OK);
+    while (!c.end)
+        cr_assert_eq(pv_backup_check_step(v->store, &c), PV_OK);
+    pv_backup_check_close(&c);
+    return !c.bad;
+}
+
+Test(backup, any_bad_byte_is_seen)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    cr_assert(is_good(v), "there is none yet");
+    for (uint32_t i = 0; i < 3; i++)
+        put(v, i, 10);
+    backup(v);
+    put(v, 1, 11); /* one of them is no row any more */
+    uint64_t len = length(v, "records.bak");
+    cr_assert(is_good(v));
+    for (uint64_t at = 0; at < len; at++) {
+        overwrite(v, "records.bak", at, 0x40);
+        cr_assert_not(is_good(v), "byte %ju", at);
+        overwrite(v, "records.bak", at, 0x40);
+    }
+    backup(v);
+    cr_assert(is_good(v));
+    overwrite(v, "records.bak", len, 0x40); /* where the second backup began */
+    cr_assert_not(is_good(v));
+    cr_assert_eq(pv_fs_real()->unlink(NULL, v->vault.dir, "records.bak"), PV_OK);
+    cr_assert_not(is_good(v));
+    cr_assert_eq(pv_fs_real()->mkdir(NULL, v->vault.dir, "records.bak"), PV_OK);
+    cr_assert_not(is_good(v));
+    pvt_vault_free(v);
+}
+
+Test(backup, is_looked_at_in_slices_while_others_write_it)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    struct pv_backup_check c = {.at = 0};
+    const uint32_t count = 6000; /* of 240 bytes or more: over a slice */
+    for (uint32_t i = 0; i < count; i++)
+        put(v, i, 10);
+    backup(v);
+    cr_assert_gt(length(v, "records.bak"), 1 << 20);
+    cr_assert_eq(pv_backup_check_begin(v->store, &c), PV_OK);
+    cr_assert_eq(pv_backup_check_step(v->store, &c), PV_OK);
+    cr_assert_not(c.end);
+    cr_assert_eq(pv_fs_real()->unlink(NULL, v->vault.dir, "records.bak"), PV_OK);
+    put(v, count, 10);
+    backup(v);
+    while (!c.end)
+        cr_assert_eq(pv_backup_check_step(v->store, &c), PV_OK);
+    cr_assert_not(c.bad);
+    cr_assert_eq(c.at, c.len);
+    pv_backup_check_close(&c);
+    cr_assert(is_good(v));
+    overwrite(v, "records.bak", (1 << 20) + 5000, 1);
+    cr_assert_not(is_good(v));
     pvt_vault_free(v);
 }
 

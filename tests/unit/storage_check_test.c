@@ -290,6 +290,117 @@ Test(check, a_rotten_page_under_a_small_blob)
     pvt_vault_free(v);
 }
 
+/* ---- pages of vault.db ---- */
+
+static bool pages_are_good(struct pvt_vault *v)
+{
+    struct pv_page_check c = {.next = 0};
+    while (!c.end)
+        cr_assert_eq(pv_store_check_pages(v->store, &c), PV_OK);
+    return !c.bad;
+}
+
+static void flip_page(struct pvt_vault *v, uint64_t number, off_t at)
+{
+    char path[400];
+    uint8_t byte;
+    snprintf(path, sizeof path, "%s/vault.db", v->path);
+    int fd = open(path, O_RDWR);
+    cr_assert_geq(fd, 0);
+    at += (off_t)(number - 1) * PV_VFS_PAGE_LEN;
+    cr_assert_eq(pread(fd, &byte, 1, at), 1);
+    byte ^= 4;
+    cr_assert_eq(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+static uint64_t sql_number(struct pvt_vault *v, const char *text)
+{
+    sqlite3_stmt *st;
+    cr_assert_eq(sqlite3_prepare_v2(v->store->writer->handle, text, -1, &st, NULL), SQLITE_OK);
+    cr_assert_eq(sqlite3_step(st), SQLITE_ROW);
+    uint64_t number = (uint64_t)sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    return number;
+}
+
+/* Also in a store that has them all in its caches. Free pages (not those that list others) are of
+ * no interest to anybody. */
+Test(check, every_page_in_use)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    struct pvt_blob b = pvt_blob_make(1, 60000), other = pvt_blob_make(2, 3000);
+    cr_assert_eq(pvt_put_blob(v, &other), PV_OK);
+    cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+    sql(v, "DELETE FROM small WHERE length(bytes)>=60000");
+    cr_assert_eq(pv_db_checkpoint(v->store->writer, PV_CHECKPOINT_CUT), PV_OK);
+    uint64_t count = sql_number(v, "PRAGMA page_count"), bad_count = 0;
+    uint64_t free_count = sql_number(v, "PRAGMA freelist_count");
+    cr_assert_gt(free_count, 5);
+    cr_assert(pages_are_good(v));
+    for (uint64_t number = 1; number <= count; number++) {
+        off_t at = (off_t)(number * 997 % PV_VFS_PAGE_LEN);
+        flip_page(v, number, at);
+        bad_count += !pages_are_good(v);
+        flip_page(v, number, at);
+    }
+    cr_assert_eq(bad_count, count - free_count + 1, "%ju bad of %ju", bad_count, count);
+    cr_assert(pages_are_good(v));
+    pvt_blob_free(&b);
+    pvt_blob_free(&other);
+    pvt_vault_free(v);
+}
+
+/* The log has a newer version of it. */
+Test(check, a_page_that_will_be_overwritten)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    struct pvt_blob b = pvt_blob_make(1, 3000);
+    cr_assert_eq(pv_db_checkpoint(v->store->writer, PV_CHECKPOINT_CUT), PV_OK);
+    cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+    uint64_t number = sql_number(v, "SELECT rootpage FROM sqlite_schema WHERE name='small'");
+    flip_page(v, number, 50);
+    cr_assert(pages_are_good(v));
+    cr_assert_eq(pv_db_checkpoint(v->store->writer, PV_CHECKPOINT_CUT), PV_OK);
+    cr_assert(pages_are_good(v));
+    flip_page(v, number, 50);
+    cr_assert_not(pages_are_good(v));
+    pvt_blob_free(&b);
+    pvt_vault_free(v);
+}
+
+Test(check, pages_without_memory_or_disk)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    pvt_reopen(v);
+    for (unsigned round = 0; round < 2; round++) {
+        for (uint64_t k = 0;; k++) {
+            struct pv_page_check c = {.next = 0};
+            pv_mem_fail_after(k);
+            enum pv_err err = pv_store_check_pages(v->store, &c);
+            pv_mem_fail_after(UINT64_MAX);
+            cr_assert(err == PV_OK || err == PV_E_NOMEM);
+            if (err == PV_OK && c.end) {
+                cr_assert_eq(c.bad, round == 1);
+                break;
+            }
+        }
+        flip_page(v, 1, 3000);
+    }
+    flip_page(v, 1, 3000);
+    for (uint64_t n = 1;; n++) {
+        struct pv_page_check c = {.next = 0};
+        pvt_faultfs_fail(&v->faults, PVT_FS_READ, n, PV_E_IO);
+        enum pv_err err = pv_store_check_pages(v->store, &c);
+        bool fired = v->faults.fired;
+        pvt_faultfs_heal(&v->faults);
+        cr_assert(err == PV_E_IO || c.bad, "read %ju", n);
+        if (!fired)
+            break;
+    }
+    pvt_vault_free(v);
+}
+
 /* ---- what lies in the place of a blob file ---- */
 
 static void truncated(const char *path)
