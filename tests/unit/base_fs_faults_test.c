@@ -222,7 +222,7 @@ Test(fs_faults, interrupted_calls_are_repeated)
 
 Test(fs_faults, other_failures_come_through)
 {
-    struct pv_fs_space space = {1, 1};
+    struct pv_fs_space space = {.total_bytes = 1, .free_bytes = 1};
     setup();
     inject(EIO, 1);
     cr_assert_eq(real_truncate(NULL, fd, 10), PV_E_IO);
