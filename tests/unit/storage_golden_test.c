@@ -189,7 +189,7 @@ static void back_up(struct pvt_vault *v)
     struct pv_backup b;
     uint8_t meta[PV_BACKUP_META_LEN];
     bool end = false;
-    cr_assert_eq(pv_backup_begin(v->store, &b), PV_OK);
+    cr_assert_eq(pv_backup_begin(v->store, &b, false), PV_OK);
     while (!end)
         cr_assert_eq(pv_backup_step(v->store, &b, &end), PV_OK);
     cr_assert_eq(pv_backup_finish(v->store, &b, meta), PV_OK);
