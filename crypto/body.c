@@ -15,6 +15,7 @@
 enum {
     BODY_VERSION = 1,
     STATEMENT_LEN = PV_PUB_LEN + 8 + 2 + 6 + PV_SIG_LEN, /* the author's, before the rest */
+    FILE_FIXED_LEN = STATEMENT_LEN + 8 + 8 + 8 + PV_ID_LEN + 32 + PV_ENTRY_LEN,
     NAME_KIND_FILE = 1,
     ZONE_MAX = sizeof(((struct pv_member_body *)NULL)->zone) - 1,
 };
@@ -114,9 +115,22 @@ static bool file_valid(const struct pv_file_body *b)
         return false;
     if (!b->is_private && !bytes_zero(b->private_salt, sizeof b->private_salt))
         return false;
+    if (b->is_purged &&
+        (!b->is_inline || b->size == 0 || (b->author.flags & PV_RECORD_TOMBSTONE) == 0))
+        return false;
     if (b->is_inline)
         return b->size <= PV_INLINE_MAX;
     return pv_entry_valid(&b->root) && b->root.length == b->size;
+}
+
+static size_t file_data_len(const struct pv_file_body *b)
+{
+    return b->is_inline && !b->is_purged ? (size_t)b->size : 0;
+}
+
+size_t pv_file_body_len(const struct pv_file_body *body)
+{
+    return FILE_FIXED_LEN + body->name_len + file_data_len(body);
 }
 
 enum pv_err pv_file_body_encode(uint8_t *dst, size_t *len, const struct pv_file_body *body,
@@ -124,7 +138,7 @@ enum pv_err pv_file_body_encode(uint8_t *dst, size_t *len, const struct pv_file_
 {
     if (!file_valid(body))
         return PV_E_INVALID;
-    size_t data_len = body->is_inline ? (size_t)body->size : 0;
+    size_t data_len = file_data_len(body);
     struct pv_wr w = pv_wr_of(dst, PV_RECORD_BODY_MAX);
     (void)pv_wr_room(&w, STATEMENT_LEN);
     pv_wr_u8(&w, BODY_VERSION);
@@ -147,7 +161,7 @@ enum pv_err pv_file_body_encode(uint8_t *dst, size_t *len, const struct pv_file_
     }
     pv_wr_bytes(&w, body->name, body->name_len);
     pv_wr_bytes(&w, body->data, data_len);
-    PV_ASSERT(!w.bad);
+    PV_ASSERT(!w.bad && pv_wr_len(&w) == pv_file_body_len(body));
     sign_body(dst, pv_wr_len(&w), PV_RECORD_FILE, (struct subject){body->sha256.b, PV_ID_LEN},
               &body->author, seed);
     *len = pv_wr_len(&w);
@@ -189,8 +203,10 @@ enum pv_err pv_file_body_decode(struct pv_file_body *out, const uint8_t *src, si
 
     b.is_inline = (flags & FILE_INLINE) != 0;
     b.is_private = (flags & FILE_PRIVATE) != 0;
-    if (r.bad || decode_root(&b, root) != PV_OK || !file_valid(&b) ||
-        data_len != (b.is_inline ? b.size : 0))
+    b.is_purged = b.is_inline && b.size > 0 && data_len == 0;
+    if (b.is_purged)
+        b.data = NULL;
+    if (r.bad || decode_root(&b, root) != PV_OK || !file_valid(&b) || data_len != file_data_len(&b))
         return PV_E_CORRUPT;
     if (verify) {
         enum pv_err err = verify_body(src, fields_len, PV_RECORD_FILE,

@@ -34,7 +34,8 @@ struct pv_body_author {
 
 enum pv_chunker_id { PV_CHUNKER_NONE = 0, PV_CHUNKER_FIXED = 1, PV_CHUNKER_GEAR1 = 2 };
 
-/* A tombstone carries the same body (the old root), so that undelete is possible. */
+/* A tombstone carries the same body (the old root), so that undelete is possible. When it is not
+ * any more, the bytes of an inline file are let go: is_purged. */
 struct pv_file_body {
     struct pv_body_author author;
     struct pv_id sha256;
@@ -42,10 +43,11 @@ struct pv_file_body {
     uint64_t mtime_ms;
     uint8_t chunker; /* enum pv_chunker_id */
     bool is_inline;  /* size <= PV_INLINE_MAX and the bytes are in the record */
+    bool is_purged;  /* but for these: a tombstone without its data, which is NULL */
     bool is_private;
     uint8_t private_salt[32]; /* of the rid; zeros unless private */
     struct pv_entry root;     /* unless inline */
-    const uint8_t *data;      /* inline bytes */
+    const uint8_t *data;      /* inline bytes: size of them, unless purged */
     const char *name; /* the name it was first stored under, not NUL-terminated; may be empty */
     size_t name_len;
 };
@@ -84,6 +86,8 @@ struct pv_address_body {
  * seed, hlc and flags. PV_E_INVALID: a field out of range. */
 PV_MUST enum pv_err pv_file_body_encode(uint8_t *dst, size_t *len, const struct pv_file_body *body,
                                         const uint8_t seed[static PV_SEED_LEN]);
+/* The length that encode gives. */
+size_t pv_file_body_len(const struct pv_file_body *body);
 PV_MUST enum pv_err pv_name_body_encode(uint8_t *dst, size_t *len, const struct pv_name_body *body,
                                         const uint8_t seed[static PV_SEED_LEN]);
 PV_MUST enum pv_err pv_member_body_encode(uint8_t *dst, size_t *len,

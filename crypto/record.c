@@ -172,6 +172,8 @@ int pv_record_cmp(const struct pv_record *a, const struct pv_record *b)
         c = order(a->hlc, b->hlc);
     if (c == 0)
         c = order(a->flags & PV_RECORD_TOMBSTONE, b->flags & PV_RECORD_TOMBSTONE);
+    if (c == 0 && (a->flags & PV_RECORD_TOMBSTONE) != 0)
+        c = order(b->body_len, a->body_len); /* the shorter: without the bytes of the file */
     return c != 0 ? c : pv_id_cmp(&a->hash, &b->hash);
 }
 

@@ -38,7 +38,8 @@ enum pv_err pv_lookup_rid(struct pv_lookup *l, const struct pv_id *rid,
     l->rid = *rid;
     l->hash = rec.hash;
     l->hlc = rec.hlc;
-    return pv_file_body_decode(&l->body, l->plain, rec.body_len, false);
+    err = pv_file_body_decode(&l->body, l->plain, rec.body_len, false);
+    return err == PV_OK && l->body.is_purged ? PV_E_CORRUPT : err; /* and yet it is live */
 }
 
 void pv_lookup_release(struct pv_lookup *l)

@@ -376,12 +376,21 @@ static void refuse(struct restoring *r, enum pv_err err)
     release(r);
 }
 
+static void fail_purged(struct restoring *r)
+{
+    pv_request_fail(r->rq, PV_EXIT_UNAVAILABLE,
+                    "cannot be restored: it was removed too long ago, its bytes are gone");
+    release(r);
+}
+
 static void found(struct restoring *r, enum pv_err err)
 {
     if (err != PV_OK)
         refuse(r, err);
     else if (r->is_live && (r->is_bound || r->name_len == 0))
         answer(r, false, false, "this is not removed");
+    else if (r->lookup.body.is_purged)
+        fail_purged(r);
     else if (r->is_live || r->lookup.body.is_inline)
         write_records(r);
     else

@@ -24,7 +24,8 @@ enum pv_err pv_lookup_ever_rid(struct pv_lookup *l, const struct pv_id *rid, boo
     l->hash = rec.hash;
     l->hlc = rec.hlc;
     *is_live = (rec.flags & PV_RECORD_TOMBSTONE) == 0;
-    return pv_file_body_decode(&l->body, l->plain, rec.body_len, false);
+    err = pv_file_body_decode(&l->body, l->plain, rec.body_len, false);
+    return err == PV_OK && l->body.is_purged && *is_live ? PV_E_CORRUPT : err;
 }
 
 struct choice {

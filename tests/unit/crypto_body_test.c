@@ -104,6 +104,36 @@ Test(body, file_inline_at_its_limits)
     cr_assert_eq(encode_file(&over), PV_E_INVALID);
 }
 
+/* A tombstone may let the bytes go, a live record may not. */
+Test(body, file_purged)
+{
+    static uint8_t data[PV_INLINE_MAX];
+    struct pv_file_body in = inline_body(data, sizeof data), out;
+    size_t whole_len = pv_file_body_len(&in);
+    in.is_purged = true;
+    cr_assert_eq(encode_file(&in), PV_E_INVALID, "live");
+    in.author.flags = PV_RECORD_TOMBSTONE;
+    cr_assert_eq(encode_file(&in), PV_OK);
+    cr_assert_eq(len, pv_file_body_len(&in));
+    cr_assert_eq(len, whole_len - sizeof data);
+    cr_assert_eq(pv_file_body_decode(&out, bytes, len, true), PV_OK);
+    cr_assert(out.is_purged && out.is_inline && out.data == NULL);
+    cr_assert_eq(out.size, sizeof data);
+    bytes[41] = 0; /* the flags: now it says that it was live */
+    cr_assert_eq(pv_file_body_decode(&out, bytes, len, false), PV_E_CORRUPT);
+
+    in = inline_body(NULL, 0);
+    in.author.flags = PV_RECORD_TOMBSTONE;
+    cr_assert_eq(encode_file(&in), PV_OK);
+    cr_assert_eq(pv_file_body_decode(&out, bytes, len, true), PV_OK);
+    cr_assert(!out.is_purged, "an empty file has nothing to lose");
+    in.is_purged = true;
+    cr_assert_eq(encode_file(&in), PV_E_INVALID);
+    in = tree_body();
+    in.is_purged = true;
+    cr_assert_eq(encode_file(&in), PV_E_INVALID, "not inline");
+}
+
 Test(body, file_fields_out_of_range)
 {
     char name[PV_NAME_MAX + 1];

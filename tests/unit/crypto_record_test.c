@@ -299,6 +299,16 @@ Test(record, order_of_versions)
     draft.hlc = 10;
     seal(&b, &draft, "salt");
     expect_order(&b.rec, &a.rec); /* then the tombstone */
+    static const uint8_t longer[1000];
+    static struct sealed whole;
+    for (unsigned i = 0; i < 8; i++) { /* then, of tombstones, the shorter, whatever the hash */
+        char salt[] = {'s', (char)('a' + i), '\0'};
+        draft.body = longer;
+        draft.body_len = sizeof longer;
+        seal(&whole, &draft, salt);
+        expect_order(&b.rec, &whole.rec);
+    }
+    draft = draft_of(PV_RECORD_FILE, 0, 10);
     draft.flags = 0;
     seal(&b, &draft, "other salt");
     const bool a_greater = pv_id_cmp(&a.rec.hash, &b.rec.hash) > 0; /* then the hash */
