@@ -28,6 +28,7 @@ enum pv_commit_type {
     PV_COMMIT_LEASE,
     PV_COMMIT_SWEEP,  /* delete these blobs, each only if its lease is over */
     PV_COMMIT_EXPIRE, /* every lease given so far is over, until the store is closed */
+    PV_COMMIT_SHRINK, /* give some free pages of vault.db back; applied: there may be more */
     PV_COMMIT_BAD, /* this blob was found bad: what lies there goes to quarantine/, its row too */
     PV_COMMIT_META,
     PV_COMMIT_UNKNOWN, /* delete these files if there still is no row for them */

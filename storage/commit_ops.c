@@ -404,6 +404,9 @@ enum pv_err pv_commit_ops(struct pv_batch *b, struct pv_commit *c)
         case PV_COMMIT_EXPIRE:
             atomic_store(&b->s->lease_floor_ms, b->lease_until_ms++);
             break;
+        case PV_COMMIT_SHRINK:
+            err = pv_shrink(b, op);
+            break;
         case PV_COMMIT_META:
             err = put_meta(b, op);
             break;

@@ -64,6 +64,7 @@ PV_MUST enum pv_err pv_plan_commit(struct pv_batch *b, struct pv_commit *c);
 /* commit_sweep.c: the rows of a SWEEP, inside the transaction, and after COMMIT the files. */
 PV_MUST enum pv_err pv_sweep_rows(struct pv_batch *b, struct pv_commit_op *op);
 void pv_sweep_files(struct pv_batch *b);
+PV_MUST enum pv_err pv_shrink(struct pv_batch *b, struct pv_commit_op *op);
 /* Makes the names in a folder of the vault durable; a failed sync is fatal. */
 PV_MUST enum pv_err pv_sync_folder(struct pv_store *s, const char *path);
 /* Removes a file that has no row; what stays is an unknown file, and logged. */

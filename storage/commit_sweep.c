@@ -1,6 +1,7 @@
 /*
- * The garbage collector's part of a batch. Rows go first, durably, and then the files: a crash
- * between the two leaves unknown files, no more than PV_SWEEP_MAX of them.
+ * The garbage collector's part of a batch: blobs, and the room in vault.db. Rows go first, durably,
+ * and then the files: a crash between the two leaves unknown files, no more than PV_SWEEP_MAX of
+ * them.
  *
  * Whether a blob is reachable was judged before, by reading. What may have changed since is judged
  * here, where nothing else writes: a file record that came later, a lease that was given later.
@@ -60,14 +61,16 @@ static enum pv_err sweep_row(struct pv_batch *b, struct pv_commit_op *op, const 
     return pv_query_finish(&q);
 }
 
-static enum pv_err shrink(struct pv_db *db)
+enum pv_err pv_shrink(struct pv_batch *b, struct pv_commit_op *op)
 {
+    struct pv_db *db = b->s->writer;
     uint64_t pages = 0;
     struct pv_query q = pv_query(db, PV_SQL_FREE_PAGES);
     if (pv_query_row(&q))
         pages = pv_col_u64(&q, 0);
     enum pv_err err = pv_query_finish(&q);
-    return err == PV_OK && pages > FREE_PAGES_KEPT ? pv_db_run(db, PV_SQL_VACUUM_SOME) : err;
+    op->applied = err == PV_OK && pages > FREE_PAGES_KEPT;
+    return op->applied ? pv_db_run(db, PV_SQL_VACUUM_SOME) : err;
 }
 
 enum pv_err pv_sweep_rows(struct pv_batch *b, struct pv_commit_op *op)
@@ -78,7 +81,7 @@ enum pv_err pv_sweep_rows(struct pv_batch *b, struct pv_commit_op *op)
     for (size_t i = 0; i < op->u.sweep.count && err == PV_OK; i++)
         err = sweep_row(b, op, &op->u.sweep.ids[i]);
     op->applied = err == PV_OK && op->u.sweep.swept > 0;
-    return err == PV_OK ? shrink(b->s->writer) : err;
+    return err;
 }
 
 void pv_sweep_files(struct pv_batch *b)
