@@ -259,14 +259,16 @@ const struct pv_command pv_commands[] = {
         .details =
             "The daemon does this by itself every six hours. Deleted are blobs that no file\n"
             "uses, nor one that was removed less than gc_grace ago, and that did not come\n"
-            "or get used in the last three days. With --now removed files can no longer be\n"
-            "restored, and a node without other members does not wait those days. Nothing\n"
-            "is deleted, and the exit code says so, while files cannot be read or are not\n"
-            "whole, or no other member is in sync.",
+            "or get used in the last three days; and, on all nodes at once, the bytes of such\n"
+            "files that are small enough to be in their record. With --now removed files can\n"
+            "no longer be restored, and a node without other members does not wait those\n"
+            "days. Nothing is deleted, and the exit code says so, while files cannot be read\n"
+            "or are not whole, or no other member is in sync.",
         .json = "{\"dry_run\", \"garbage_blobs\", \"garbage_bytes\", \"live_blobs\", "
                 "\"live_bytes\",\n"
-                "\"removed_files\", \"removed_blobs\", \"removed_bytes\", \"leased_blobs\",\n"
-                "\"leased_bytes\", \"blocked\"}: removed ones can be restored; blocked: why\n"
+                "\"purged_files\", \"purged_bytes\", \"removed_files\", \"removed_blobs\",\n"
+                "\"removed_bytes\", \"leased_blobs\", \"leased_bytes\", \"blocked\"}: purged ones\n"
+                "are small and have no blobs; removed ones can be restored; blocked: why\n"
                 "nothing would be deleted",
         .examples = "peervault gc --dry-run\n"
                     "peervault gc --now",

@@ -39,13 +39,19 @@ static void print_blobs(const char *label, const json_t *r, const char *what, co
 
 static enum pv_exit print(const json_t *r, bool now)
 {
-    char removed[80];
+    char removed[80], text[PV_SIZE_TEXT_MAX];
+    json_int_t purged = pv_json_int(r, "purged_files");
     json_int_t files = pv_json_int(r, "removed_files");
     const char *why = pv_json_text(r, "blocked");
     (void)snprintf(removed, sizeof removed, ", of %lld removed file%s that can be restored",
                    (long long)files, files == 1 ? "" : "s");
     bool dry_run = json_is_true(json_object_get(r, "dry_run"));
     print_blobs(dry_run ? "garbage" : "freed", r, "garbage", "");
+    if (purged > 0) {
+        pv_size_text(text, (uint64_t)pv_json_int(r, "purged_bytes"));
+        printf("%-10s %s of %lld removed small file%s\n", "", text, (long long)purged,
+               purged == 1 ? "" : "s");
+    }
     print_blobs("in use", r, "live", "");
     print_blobs("kept", r, "removed", now ? "" : removed);
     print_blobs("leased", r, "leased", ", new or used lately");

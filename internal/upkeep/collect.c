@@ -3,6 +3,7 @@
  *
  *   look (may vault.db be believed?) -> [end all leases] -> for each window of seqs:
  *       mark (mark.h) -> sweep: look at rows, delete those without a bit whose lease is over
+ *   -> purge (purge.h) -> shrink vault.db
  *
  * Deleting is a commit of at most PV_SWEEP_MAX blobs, which is refused when a file record was
  * written since the mark (BUSY): the mark goes on with those, and the slice is looked at again.
@@ -14,6 +15,7 @@
 #include "internal/upkeep/collect.h"
 
 #include "internal/upkeep/mark.h"
+#include "internal/upkeep/purge.h"
 #include "internal/node/members.h"
 #include "internal/node/sync.h"
 
@@ -52,6 +54,7 @@ struct pv_collect {
     size_t unknown_count;
     uint64_t last; /* seq of the newest blob at the start: later ones stay */
     struct pv_mark mark;
+    struct pv_purge purge;
     size_t reserved;
     struct pv_budget_wait wait;
     uint64_t cursor, next; /* of the slice, and of the one after it */
@@ -83,14 +86,15 @@ static void release(struct pv_collect *c)
 static json_t *describe(const struct pv_collect *c)
 {
     const struct tallies *t = &c->all;
-    return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s*}", "dry_run",
-                     (int)c->dry_run, "garbage_blobs", (json_int_t)t->garbage.blobs,
-                     "garbage_bytes", (json_int_t)t->garbage.bytes, "live_blobs",
-                     (json_int_t)t->live.blobs, "live_bytes", (json_int_t)t->live.bytes,
-                     "removed_files", (json_int_t)c->mark.kept_files, "removed_blobs",
-                     (json_int_t)t->kept.blobs, "removed_bytes", (json_int_t)t->kept.bytes,
-                     "leased_blobs", (json_int_t)t->leased.blobs, "leased_bytes",
-                     (json_int_t)t->leased.bytes, "blocked", c->why[0] != '\0' ? c->why : NULL);
+    return json_pack(
+        "{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s*}", "dry_run",
+        (int)c->dry_run, "garbage_blobs", (json_int_t)t->garbage.blobs, "garbage_bytes",
+        (json_int_t)t->garbage.bytes, "live_blobs", (json_int_t)t->live.blobs, "live_bytes",
+        (json_int_t)t->live.bytes, "removed_files", (json_int_t)c->mark.kept_files, "removed_blobs",
+        (json_int_t)t->kept.blobs, "removed_bytes", (json_int_t)t->kept.bytes, "leased_blobs",
+        (json_int_t)t->leased.blobs, "leased_bytes", (json_int_t)t->leased.bytes, "purged_files",
+        (json_int_t)c->purge.count, "purged_bytes", (json_int_t)c->purge.bytes, "blocked",
+        c->why[0] != '\0' ? c->why : NULL);
 }
 
 static void log_end(const struct pv_collect *c)
@@ -98,9 +102,10 @@ static void log_end(const struct pv_collect *c)
     struct pv_log *log = c->files->config.env->log;
     if (c->why[0] != '\0')
         PV_LOG(log, PV_LOG_WARN, PV_SUB_FILE, "no garbage collected", "cause", c->why);
-    else if (!c->dry_run && c->all.garbage.blobs > 0)
+    else if (!c->dry_run && c->all.garbage.blobs + c->purge.count > 0)
         PV_LOG(log, PV_LOG_INFO, PV_SUB_FILE, "garbage collected", "blobs",
-               pv_log_u64(c->all.garbage.blobs), "bytes", pv_log_u64(c->all.garbage.bytes));
+               pv_log_u64(c->all.garbage.blobs), "bytes", pv_log_u64(c->all.garbage.bytes),
+               "purged", pv_log_u64(c->purge.count));
 }
 
 static void finish(struct pv_collect *c)
@@ -166,6 +171,54 @@ static void tell(struct pv_collect *c, const char *phase, uint64_t done)
     c->told_ms = now_ms;
     c->rq->io->event(c->rq, json_pack("{s:s, s:s, s:I}", "event", "progress", "phase", phase,
                                       "done", (json_int_t)done));
+}
+
+/* ---- purge, and the room in vault.db ---- */
+
+static void shrink_on(struct pv_pace *pace);
+
+static void on_shrunk(struct pv_job *job)
+{
+    struct pv_collect *c = PV_CONTAINER_OF(job, struct pv_collect, job);
+    if (ended(c))
+        return;
+    if (job->commit.err == PV_OK && c->op.applied) {
+        pv_pace_wait(&c->pace, shrink_on);
+        return;
+    }
+    finish(c); /* an error is logged where it came up; the next time will do */
+}
+
+static void shrink_on(struct pv_pace *pace)
+{
+    struct pv_collect *c = PV_CONTAINER_OF(pace, struct pv_collect, pace);
+    c->op = (struct pv_commit_op){.type = PV_COMMIT_SHRINK};
+    pv_pace_begin(&c->pace);
+    commit(c, on_shrunk);
+}
+
+static void on_purged(struct pv_purge *p, enum pv_err err)
+{
+    struct pv_collect *c = PV_CONTAINER_OF(p, struct pv_collect, purge);
+    if (err != PV_OK)
+        fail(c, err);
+    else if (c->dry_run)
+        finish(c);
+    else
+        shrink_on(&c->pace);
+}
+
+static void on_purge_released(struct pv_purge *p)
+{
+    release(PV_CONTAINER_OF(p, struct pv_collect, purge));
+}
+
+static void wrap_up(struct pv_collect *c)
+{
+    if (c->mark.may_purge)
+        pv_purge_start(&c->purge);
+    else
+        on_purged(&c->purge, PV_OK);
 }
 
 /* ---- sweep ---- */
@@ -331,11 +384,12 @@ static void next_window(struct pv_collect *c)
     c->reserved = 0;
     if (reserved > 0)
         pv_budget_give(&c->files->memory, reserved);
-    if (m->first > c->last) {
-        finish(c);
+    if (m->first > c->last && m->first > 1) { /* one, at least: removed files count without blobs */
+        wrap_up(c);
         return;
     }
     m->count = c->last - m->first + 1 < WINDOW ? c->last - m->first + 1 : WINDOW;
+    m->count += c->last == 0;
     c->wait.granted = on_granted;
     if (pv_budget_take(&c->files->memory, 2 * ((size_t)(m->count + 63) / 64 * 8), &c->wait))
         start_mark(c);
@@ -443,6 +497,12 @@ static struct pv_collect *start(struct pv_upkeep *u, struct pv_request *rq, bool
     c->mark.done = on_marked;
     c->mark.released = on_mark_released;
     c->mark.progress = on_progress;
+    c->purge = (struct pv_purge){.files = f,
+                                 .grace_ms = c->mark.grace_ms,
+                                 .rests = rests,
+                                 .dry_run = dry_run,
+                                 .done = on_purged,
+                                 .released = on_purge_released};
     c->told_ms = pv_env_mono_ms(f->config.env);
     u->collect = c;
     look_on(&c->pace);
@@ -455,7 +515,7 @@ void pv_collect_cancel(struct pv_collect *c)
     c->cancelled = true;
     if (c->upkeep->collect == c)
         c->upkeep->collect = NULL;
-    if (!c->running && pv_mark_cancel(&c->mark))
+    if (!c->running && pv_mark_cancel(&c->mark) && pv_purge_cancel(&c->purge))
         release(c);
 }
 

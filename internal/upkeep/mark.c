@@ -7,6 +7,8 @@
  */
 #include "internal/upkeep/mark.h"
 
+#include "internal/upkeep/purge.h"
+
 #include <string.h>
 
 enum {
@@ -105,8 +107,10 @@ static bool take_record(void *arg, const uint8_t *env, size_t len, bool pending)
         return true;
     }
     bool is_live = (rec.flags & PV_RECORD_TOMBSTONE) == 0;
-    if (!is_live && pv_hlc_ms(rec.hlc) + m->grace_ms <= r->now_ms)
+    if (!is_live && pv_hlc_ms(rec.hlc) + m->grace_ms <= r->now_ms) {
+        m->may_purge = m->may_purge || pv_purge_may(&rec);
         return true;
+    }
     enum pv_err err = open_file(&body, &rec, env, len, r);
     if (err == PV_E_NOMEM) {
         r->err = err;
@@ -116,7 +120,7 @@ static bool take_record(void *arg, const uint8_t *env, size_t len, bool pending)
         m->unreadable++;
         return true;
     }
-    m->kept_files += !is_live;
+    m->kept_files += !is_live && !body.is_purged;
     if (!body.is_inline)
         m->roots[m->root_count++] = (struct pv_mark_root){body.root, is_live};
     pv_wipe(&body, sizeof body);

@@ -32,6 +32,7 @@ struct pv_mark {
 
     uint64_t record_seq; /* out: of the last record looked at; 0 at first */
     uint64_t records, kept_files;
+    bool may_purge;      /* out: there are tombstones that purge.h should look at */
     uint64_t unreadable; /* out: records that we cannot open */
     uint64_t broken;     /* out: live files without some node of their tree */
 

@@ -288,6 +288,86 @@ Test(collect, offered_on_along_a_chain)
     pvt_server_free(s);
 }
 
+/* ---- small files, in their records ---- */
+
+static long long purged(struct pvt_server *s, bool dry_run, bool now)
+{
+    struct pvt_client *c = gc(s, dry_run, now);
+    pvt_assert_ok(c);
+    long long n = pvt_number(c->final, "purged_files");
+    cr_assert_eq(pvt_number(c->final, "purged_bytes") >= 3000 * n, true);
+    pvt_client_free(c);
+    return n;
+}
+
+static bool add_tombstone(void *arg, const uint8_t *env, size_t len, bool pending)
+{
+    size_t *lengths = arg;
+    struct pv_record rec;
+    (void)pending;
+    cr_assert_eq(pv_record_parse(&rec, env, len), PV_OK);
+    if ((rec.flags & PV_RECORD_TOMBSTONE) != 0) {
+        lengths[0] += len;
+        lengths[1]++;
+    }
+    return true;
+}
+
+static size_t tombstone_len(struct pvt_node *n, unsigned *count)
+{
+    struct pv_id after = {{0}};
+    size_t lengths[2] = {0, 0};
+    bool end = false;
+    while (!end)
+        cr_assert_eq(
+            pv_store_records(n->store, PV_RECORD_FILE, &after, 64, add_tombstone, lengths, &end),
+            PV_OK);
+    *count = (unsigned)lengths[1];
+    return lengths[0];
+}
+
+Test(collect, bytes_in_records_go_after_the_grace)
+{
+    struct pvt_server *s = pvt_server_new(2);
+    struct pvt_node *other = &s->net.nodes[1];
+    uint8_t *bytes = pvt_content(3, 4096);
+    char name[16];
+    unsigned here, there;
+    enum { COUNT = 150 }; /* more than two jobs of them */
+    for (unsigned i = 0; i < COUNT; i++) {
+        (void)snprintf(name, sizeof name, "f%u", i);
+        memcpy(bytes, name, sizeof name);
+        pvt_store(s, name, bytes, 4096);
+    }
+    pvt_store(s, "kept", bytes + 100, 3900);
+    for (unsigned i = 0; i < COUNT; i++) {
+        (void)snprintf(name, sizeof name, "f%u", i);
+        rm(s, name);
+    }
+    pvt_advance(&s->net, 7 * day_ms - 3600 * 1000);
+    cr_assert_eq(purged(s, false, false), 0, "the grace");
+    struct pvt_client *c = pvt_ask_target(s, "restore", "f7");
+    pvt_assert_ok(c);
+    pvt_client_free(c);
+    pvt_advance(&s->net, 3600 * 1000);
+    cr_assert_eq(purged(s, true, false), COUNT - 1);
+    cr_assert_geq(tombstone_len(pvt_me(s), &here), (COUNT - 1) * 4096, "it only asked");
+    cr_assert_eq(purged(s, false, false), COUNT - 1);
+    cr_assert_eq(purged(s, false, false), 0, "once is enough");
+    pvt_advance(&s->net, 60000);
+    cr_assert_leq(tombstone_len(pvt_me(s), &here), (COUNT - 1) * 1000);
+    cr_assert_leq(tombstone_len(other, &there), (COUNT - 1) * 1000, "the other member knows");
+    cr_assert(here == COUNT - 1 && there == here);
+    cr_assert(pvt_same_digest(pvt_me(s), other));
+    c = pvt_ask_target(s, "get", "f7");
+    pvt_assert_ok(c);
+    pvt_client_free(c);
+    assert_whole(s, "kept", bytes + 100, 3900);
+    pvt_refused(pvt_ask_target(s, "restore", "f9"), PV_EXIT_UNAVAILABLE, "too long ago");
+    free(bytes);
+    pvt_server_free(s);
+}
+
 /* ---- what stands in the way ---- */
 
 static void lose_a_node(struct pvt_node *n)
