@@ -258,10 +258,15 @@ static void take_folder(struct rebuild *r, unsigned folder)
 
 /* ---- putting aside ---- */
 
-static bool exists(struct rebuild *r, const char *name)
+static bool exists(const struct pv_vault *v, const char *name)
 {
     struct pv_fs_stat st;
-    return r->fs->stat_at(r->fs->ctx, r->dir, name, &st) == PV_OK;
+    return v->fs->stat_at(v->fs->ctx, v->dir, name, &st) == PV_OK;
+}
+
+bool pv_rebuild_was_cut_short(const struct pv_vault *vault)
+{
+    return exists(vault, lost_db) || exists(vault, lost_log);
 }
 
 static enum pv_err move(struct rebuild *r, const char *from, const char *to)
@@ -289,13 +294,20 @@ static void check_version(struct rebuild *r)
     }
 }
 
-/* The log first: cut short between the two, the next time finds the database and takes it along. */
+/*
+ * The log first: cut short between the two, the next time finds the database and takes it along.
+ * The log beside it then is one that SQLite made when it looked at the version: nothing is in it,
+ * because the vault is not opened before the rebuild has ended.
+ */
 static void put_aside(struct rebuild *r)
 {
-    if (exists(r, lost_db)) /* of a rebuild that was cut short: vault.db is its beginning */
+    if (exists(&r->setup->vault, lost_db)) /* cut short: vault.db is its beginning */
         return;
-    r->err = move(r, "vault.db-wal", lost_log);
-    if (r->err == PV_OK)
+    if (!exists(&r->setup->vault, lost_log))
+        r->err = move(r, "vault.db-wal", lost_log);
+    else
+        r->err = r->fs->unlink(r->fs->ctx, r->dir, "vault.db-wal");
+    if (r->err == PV_OK || r->err == PV_E_NOT_FOUND)
         r->err = move(r, "vault.db", lost_db);
     if (r->err == PV_OK)
         r->err = sync_dir(r);

@@ -22,6 +22,8 @@ struct pv_rebuild {
     struct pv_store_counts now;
 };
 
+/* Then the vault is not to be opened before another run: what is put aside is not in vault.db. */
+bool pv_rebuild_was_cut_short(const struct pv_vault *vault);
 /* The vault is locked. After an error (NOSPACE, IO, NOMEM) it can be run again. UNSUPPORTED:
  * vault.db is of a later version, and nothing was changed. */
 PV_MUST enum pv_err pv_rebuild_run(struct pv_setup *setup, const struct pv_env *env,

@@ -10,6 +10,7 @@
 #include "internal/server/uv_server_impl.h"
 
 #include "internal/base/limits.h"
+#include "internal/rebuild.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -323,6 +324,12 @@ static enum pv_err start_store(struct server *s)
         .reserve_bytes = UINT64_MAX,
         .blob_files_max = s->descriptors.blob_files,
     };
+    if (pv_rebuild_was_cut_short(&c->setup->vault)) {
+        fail(s, PV_E_CORRUPT,
+             "the making of a new vault.db was cut short: `peervault doctor --rebuild` goes on "
+             "with it");
+        return PV_E_CORRUPT;
+    }
     enum pv_err err = pv_store_open(&s->store, &config);
     if (err == PV_OK)
         err = found_membership(s);

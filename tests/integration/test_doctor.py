@@ -92,6 +92,32 @@ def test_rebuild_from_records_bak_alone(scene):
             assert node.get(name) == data
 
 
+def test_a_rebuild_that_was_cut_short_goes_on(scene):
+    """By a power cut at any of its steps; until then nobody takes the rest for the whole vault."""
+    aside = [("vault.db-wal", "vault.db.lost-wal"), ("vault.db", "vault.db.lost")]
+    for steps in range(1, 4):
+        node = scene.node(f"cut {steps}")
+        contents = fill(scene, node, 7)
+        node.start()
+        late = scene.file(f"late {steps}", 5000, seed="late")
+        node.store(late)  # is in the log only
+        node.kill()
+        contents[os.path.basename(late)] = open(late, "rb").read()
+        for old, new in aside[:steps]:
+            os.rename(os.path.join(node.vault, old), os.path.join(node.vault, new))
+        if steps >= 3:  # and a new one was begun
+            beginning = scene.node("beginning")
+            beginning.run("store", late)
+            shutil.copy(os.path.join(beginning.vault, "vault.db"), node.vault)
+        for command in (["ls"], ["get", "file 2"], ["gc", "--now"], ["status"]):
+            result = node.run(*command, code=4)
+            assert b"was cut short: `peervault doctor --rebuild`" in result.err, result
+        node.run("doctor", "--rebuild")
+        assert_all(node, contents)
+        node.run("verify", "--deep")
+        assert not any("lost" in name for name in os.listdir(node.vault))
+
+
 def test_rebuild_is_refused_beside_a_daemon(scene):
     node, = cluster(scene, "a")
     result = node.run("doctor", "--rebuild", code=5)
