@@ -106,6 +106,8 @@ enum pv_err pv_backup_step(struct pv_store *s, struct pv_backup *b, bool *end)
     if (err == PV_OK)
         err = g.err;
     if (err == PV_OK && g.bytes.len > 0)
+        err = pv_store_room_beside(s, g.bytes.len);
+    if (err == PV_OK && g.bytes.len > 0)
         err = fs->write(fs->ctx, b->fd, g.bytes.data, g.bytes.len, b->len);
     if (err == PV_OK) {
         b->len += g.bytes.len;

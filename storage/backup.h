@@ -8,6 +8,9 @@
  *
  *     begin -> step... until end -> finish       or abort at any point
  *
+ * It takes no byte that deletions may need: with less than half of the reserve left (commit_plan.c)
+ * a step fails with NOSPACE.
+ *
  * Each is one job's work; one backup at a time. How far the file goes is in meta, under
  * PV_BACKUP_META: finish gives the value, to be committed by the caller. Without that the next
  * backup writes the same records once more, which is harmless.

@@ -97,6 +97,17 @@ static bool has_room(const struct pv_batch *b, uint64_t keep)
            b->space.free_bytes - keep >= b->cost_bytes + pv_commit_log_bytes(b->s);
 }
 
+enum pv_err pv_store_room_beside(struct pv_store *s, uint64_t len)
+{
+    const struct pv_vault *vault = s->config.vault;
+    struct pv_fs_space space;
+    enum pv_err err = vault->fs->space(vault->fs->ctx, vault->dir, &space);
+    if (err != PV_OK)
+        return err;
+    uint64_t keep = reserve_of(&s->config, &space).free_bytes / 2;
+    return space.free_bytes >= keep + file_cost(len) ? PV_OK : PV_E_NOSPACE;
+}
+
 enum pv_err pv_store_room(struct pv_store *s)
 {
     const struct pv_vault *vault = s->config.vault;

@@ -72,6 +72,9 @@ enum { PV_CLOCK_LEN = 24 }; /* u64 store time, wall time (ms), highest record cl
 
 void pv_store_fatal(struct pv_store *s, const char *what, enum pv_err err);
 
+/* Whether so many bytes leave free what deletions and vault.db itself may need. NOSPACE. */
+PV_MUST enum pv_err pv_store_room_beside(struct pv_store *s, uint64_t len);
+
 /* A connection for the duration of one read; waits until one is free. */
 struct pv_db *pv_store_take_reader(struct pv_store *s);
 void pv_store_give_reader(struct pv_store *s, struct pv_db *db);

@@ -122,6 +122,33 @@ Test(backup, appends_what_is_new)
     pvt_vault_free(v);
 }
 
+static struct pv_fs_space fake_space;
+
+static enum pv_err tell_space(void *ctx, pv_fd dir, struct pv_fs_space *out)
+{
+    (void)ctx;
+    (void)dir;
+    *out = fake_space;
+    return PV_OK;
+}
+
+Test(backup, leaves_room_for_deletions)
+{
+    struct pvt_vault *v = pvt_vault_new();
+    v->faults.fs.space = tell_space;
+    v->config.reserve_bytes = UINT64_MAX;
+    fake_space = (struct pv_fs_space){.total_bytes = 200 << 20, .free_bytes = 200 << 20};
+    pvt_vault_open(v);
+    for (uint32_t no = 1; no < 9; no++)
+        put(v, no, no + 1);
+    fake_space.free_bytes = 5 << 20; /* half of the reserve */
+    cr_assert_eq(try_backup(v), PV_E_NOSPACE);
+    cr_assert_eq(pvt_files_in(v, "tmp"), 0);
+    fake_space.free_bytes += 1 << 20;
+    backup(v);
+    pvt_vault_free(v);
+}
+
 Test(backup, is_written_anew_when_most_of_it_is_dead)
 {
     struct pvt_vault *v = pvt_vault_new_open();
