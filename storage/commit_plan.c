@@ -121,14 +121,14 @@ enum pv_err pv_store_room(struct pv_store *s)
     pthread_mutex_unlock(&s->state_mutex);
     bool has_files = space.total_files == 0 || space.free_files > reserve.free_files;
     bool has_bytes = space.free_bytes >= reserve.free_bytes + file_cost(PV_BLOB_LEN_MAX) &&
-                     (limit == 0 || used + PV_BLOB_LEN_MAX <= limit);
+                     (limit == PV_DISK_LIMIT_NONE || used + PV_BLOB_LEN_MAX <= limit);
     return has_files && has_bytes ? PV_OK : PV_E_NOSPACE;
 }
 
 static enum pv_err check_room(struct pv_batch *b, bool brings_blobs)
 {
     uint64_t limit = atomic_load(&b->s->disk_limit), used = b->s->totals.blob_bytes;
-    if (limit != 0 && b->new_bytes > (limit > used ? limit - used : 0))
+    if (limit != PV_DISK_LIMIT_NONE && b->new_bytes > (limit > used ? limit - used : 0))
         return PV_E_NOSPACE;
     enum pv_err err = learn_space(b);
     uint64_t keep = brings_blobs ? b->reserve.free_bytes : b->reserve.free_bytes / 2;

@@ -236,6 +236,10 @@ static bool frame_allowed(struct pv_session *s)
            (s->frame.len == expected || s->frame.len == alternative);
 }
 
+_Static_assert((int)PV_SESSIONS_MAX *(int)PV_FRAME_SEALED_MAX <= (int)PV_MEM_SHARE_CONNECTIONS_MIB
+                                                                     << 20,
+               "a whole frame for each session fits their share of the memory");
+
 static enum pv_err make_room(struct pv_session *s)
 {
     size_t needed = s->frame.len <= IN_SMALL_LEN ? IN_SMALL_LEN : PV_FRAME_SEALED_MAX;

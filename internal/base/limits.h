@@ -1,53 +1,122 @@
 /*
  * Every limit of the program that is not part of a format, in one place. Format limits stand with
  * their format (crypto/blob.h, crypto/record.h, transport/frame.h, transport/msg.h).
+ *
+ * The list says of each: name, value (the default, where a setting or the system may change it),
+ * unit, what happens at the limit, and the file that enforces it. PV_<name> is the value.
+ *
+ * mem_limit is about buffers. Besides them the process needs up to 128 MiB, of which few are used:
+ * program and libraries (about 8), stretching a token that is a passphrase (32, once at the start),
+ * what waits for clients that do not read (half a MiB for each), and what the allocator keeps.
  */
 #ifndef PV_BASE_LIMITS_H
 #define PV_BASE_LIMITS_H
 
+#include <stddef.h>
+#include <stdint.h>
+
+/* clang-format off */
+/* X(name, value, unit, at the limit, enforced by) */
+#define PV_LIMIT_LIST(X) \
+    /* network */ \
+    X(CONNECTIONS_MAX, 512, "sockets", \
+      "closed before a byte is read; fewer with few open files", "transport/uv_tcp.c") \
+    X(HALF_OPEN_MAX, 256, "unfinished handshakes", \
+      "closed before a byte is read", "transport/uv_tcp.c") \
+    X(HALF_OPEN_PER_HOST_MAX, 8, "handshakes of an IPv4 address or IPv6 /64", \
+      "closed; loopback is exempt", "transport/uv_tcp.c") \
+    X(SESSIONS_MAX, 320, "authenticated connections", \
+      "closed with GOODBYE 7", "transport/uv_link.c") \
+    X(REPLAY_ENTRIES_MAX, 65536, "handshakes remembered", \
+      "the oldest is forgotten", "transport/replay.c") \
+    X(SESSION_OUT_HIGH, 131072, "bytes queued to a peer", \
+      "no body is sent until it reads", "transport/session.c") \
+    X(SESSION_OUT_MAX, 524288, "bytes queued to a peer", \
+      "the session is closed", "transport/outbox.c") \
+    X(STREAMS_MAX, 64, "transfers of a session each way", \
+      "further ones wait", "internal/node/push_in.c") \
+    X(STREAM_BYTES_MAX, 8388608, "bytes of bodies asked of a peer", \
+      "further ones wait", "internal/node/push_in.c") \
+    X(STATIC_PEERS_MAX, 64, "configured addresses", \
+      "refused by the settings", "internal/config.c") \
+    X(MEMBERS_MAX, 64, "nodes of a cluster", \
+      "supported so far, not enforced everywhere", "internal/node/recognise.c") \
+    /* memory: the shares are those of the default mem_limit, and scale with it */ \
+    X(MEM_LIMIT_MIB, 64, "MiB of buffers", \
+      "mem_limit: work waits for memory", "internal/server/uv_server.c") \
+    X(MEM_SHARE_CONNECTIONS_MIB, 24, "MiB for sessions", \
+      "as large as a frame for each of SESSIONS_MAX", "transport/session_input.c") \
+    X(MEM_SHARE_INBOUND_MIB, 16, "MiB for bodies from peers", \
+      "nothing more is asked of them", "internal/server/uv_server.c") \
+    X(MEM_SHARE_FILES_MIB, 12, "MiB for stores, gets and checks", \
+      "they take turns", "internal/server/uv_server.c") \
+    X(MEM_SHARE_OUTBOUND_MIB, 4, "MiB for bodies to peers", \
+      "nothing more is read", "internal/server/uv_server.c") \
+    X(MEM_SHARE_SQLITE_MIB, 8, "MiB of database pages", \
+      "pages are read again", "internal/server/uv_server.c") \
+    /* disk */ \
+    X(DISK_LIMIT_NONE, 0, "bytes of blobs (0: no limit)", \
+      "disk_limit: new blobs are refused, exit 7", "storage/commit_plan.c") \
+    X(RESERVE_MIB, 1024, "MiB kept free, or a 20th of the disk", \
+      "new blobs are refused, exit 7", "storage/commit_plan.c") \
+    X(RESERVE_FILES, 1024, "inodes kept free, or a 20th", \
+      "new blob files are refused, exit 7", "storage/commit_plan.c") \
+    X(COMMIT_BLOBS_MAX, 64, "blobs in tmp/ at once", \
+      "further ones wait in memory", "storage/uv_committer.c") \
+    X(COMMIT_BYTES_MAX, 33554432, "bytes in tmp/ at once", \
+      "further ones wait in memory", "storage/uv_committer.c") \
+    X(WAL_CHECKPOINT_BYTES, 67108864, "bytes of log, or a 64th of the disk", \
+      "it is moved into vault.db", "storage/store.c") \
+    X(SCAN_ROWS_MAX, 1000, "rows a reading job looks at", \
+      "the next job goes on", "storage/store_blob.c") \
+    /* processes and files */ \
+    X(DESCRIPTORS_MIN, 64, "open files", \
+      "with fewer nothing is started", "internal/server/descriptors.c") \
+    X(POOL_THREADS_MAX, 16, "threads for jobs, or cores + 2", \
+      "jobs wait", "internal/server/pool.c") \
+    /* control socket */ \
+    X(CONTROL_CLIENTS_MAX, 64, "clients", \
+      "a further one waits; fewer with few open files", "internal/server/descriptors.c") \
+    X(CONTROL_REQUESTS_MAX, 64, "open requests of a client", \
+      "further ones are not read", "internal/server/control.c") \
+    X(CONTROL_OUT_HIGH, 262144, "bytes of replies to a client", \
+      "no more are made until it reads", "internal/server/control.c") \
+    X(CONTROL_OUT_STOP, 1048576, "bytes of replies to a client", \
+      "its requests are not read", "internal/server/control.c") \
+    X(CONTROL_JSON_MAX, 65536, "bytes of a JSON frame", \
+      "the connection is closed", "internal/server/control.c") \
+    X(CONTROL_DATA_MAX, 65535, "bytes of a data frame", \
+      "the connection is closed", "internal/server/control.c")
+/* clang-format on */
+
+enum {
+#define X(name, value, unit, at_limit, enforced_by) PV_##name = (value),
+    PV_LIMIT_LIST(X)
+#undef X
+};
+
+struct pv_limit {
+    const char *name; /* without PV_ */
+    int64_t value;
+    const char *unit, *at_limit, *enforced_by;
+};
+const struct pv_limit *pv_limits(size_t *count);
+
+/* Times, sizes and windows at which nothing is refused. */
 enum {
     /* ---- network ---- */
-    PV_HALF_OPEN_MAX = 256,      /* handshakes in progress, all addresses */
-    PV_CONNECTIONS_MAX = 512,    /* sockets of any state */
-    PV_SESSIONS_MAX = 320,       /* authenticated */
     PV_HANDSHAKE_MS = 5000,      /* from accept or connect to HELLO */
     PV_PING_IDLE_MS = 15000,     /* quiet for so long: send PING */
     PV_PEER_DEAD_MS = 45000,     /* nothing received for so long: close */
     PV_SKEW_MS_DEFAULT = 300000, /* handshake clock difference, config max_skew */
-    PV_REPLAY_ENTRIES_MAX = 65536,
-    PV_DIAL_MS_MIN = 1000, /* back-off with full jitter */
+    PV_DIAL_MS_MIN = 1000,       /* back-off with full jitter */
     PV_DIAL_MS_MAX = 300000,
     PV_CONNECT_MS = 10000,
-    PV_SESSION_OUT_HIGH = 128 * 1024,      /* queued sealed bytes: above, not writable */
-    PV_SESSION_OUT_MAX = 512 * 1024,       /* above, the session is closed */
-    PV_STREAMS_MAX = 64,                   /* open transfers a session and direction */
-    PV_STREAM_BYTES_MAX = 8 * 1024 * 1024, /* reserved for inbound bodies a session */
-    PV_STATIC_PEERS_MAX = 64,
-    PV_MEMBERS_MAX = 64,
     PV_SIMULTANEOUS_DIAL_MS = 10000,
-    PV_HALF_OPEN_PER_HOST_MAX = 8, /* of one IPv4 address or IPv6 /64; loopback is exempt */
-    PV_LINGER_MS = 2000,           /* longest wait for GOODBYE to leave */
-    PV_TWICE_MS = 5000,            /* an older session must answer so fast to prove it lives */
+    PV_LINGER_MS = 2000, /* longest wait for GOODBYE to leave */
+    PV_TWICE_MS = 5000,  /* an older session must answer so fast to prove it lives */
     PV_SESSION_LIFE_MS = 24 * 3600 * 1000, /* then a new handshake gives fresh keys */
     PV_DIAL_STABLE_MS = 30000, /* up for so long: the next back-off starts from the beginning */
-
-    /* ---- memory shares at mem_limit = 64 MiB; they scale with it ---- */
-    PV_MEM_LIMIT_MIB = 64,
-    PV_MEM_SHARE_CONNECTIONS_MIB = 24,
-    PV_MEM_SHARE_INBOUND_MIB = 16,
-    PV_MEM_SHARE_FILES_MIB = 12, /* ingest and retrieve */
-    PV_MEM_SHARE_OUTBOUND_MIB = 4,
-    PV_MEM_SHARE_SQLITE_MIB = 8,
-
-    /* ---- committer ---- */
-    PV_COMMIT_BLOBS_MAX = 64,
-    PV_COMMIT_BYTES_MAX = 32 * 1024 * 1024,
-    PV_WAL_CHECKPOINT_BYTES = 64 * 1024 * 1024,
-    PV_SCAN_ROWS_MAX = 1000, /* rows a reading job looks at before it ends */
-
-    /* ---- what stays free of a disk: a 20th, at most ---- */
-    PV_RESERVE_MIB = 1024,
-    PV_RESERVE_FILES = 1024,
 
     /* ---- files ---- */
     PV_BLOB_FILE_MIN = 65536,  /* blobs of at least so many bytes are files, smaller ones rows */
@@ -58,10 +127,6 @@ enum {
     PV_LEASE_FRESH_HOURS = 48, /* one that runs so long yet is not renewed */
 
     /* ---- control socket ---- */
-    PV_CONTROL_JSON_MAX = 65536,
-    PV_CONTROL_DATA_MAX = 65535,
-    PV_CONTROL_CLIENTS_MAX = 64,
-    PV_DESCRIPTORS_MIN = 64,         /* open files: with fewer nothing is started */
     PV_STORE_WAIT_MS = 5000,         /* store without --copies: longest wait without progress */
     PV_STORE_COPIES_WAIT_MS = 30000, /* and with them */
 };

@@ -4,20 +4,15 @@
  * internal/control.md is the protocol.
  *
  * Uploads are paused by whoever is behind (memory, sealing, the disk); replies stop being produced
- * while more than PV_CONTROL_OUT_HIGH bytes wait to be sent. Closing cancels what is open.
+ * while more than PV_CONTROL_OUT_HIGH bytes wait to be sent, and requests are not read while more
+ * than PV_CONTROL_OUT_STOP do. Closing cancels what is open.
  */
 #ifndef PV_SERVER_CONTROL_H
 #define PV_SERVER_CONTROL_H
 
 #include "internal/base/buf.h"
+#include "internal/base/limits.h"
 #include "internal/upkeep/upkeep.h"
-
-enum {
-    PV_CONTROL_REQUESTS_MAX = 64,
-    PV_CONTROL_OUT_HIGH = 256 * 1024,
-    /* Of a client that sends requests and does not read: they are not read either. */
-    PV_CONTROL_OUT_STOP = 1024 * 1024,
-};
 
 struct pv_control;
 struct pv_control_io {

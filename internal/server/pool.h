@@ -9,9 +9,8 @@
 #ifndef PV_SERVER_POOL_H
 #define PV_SERVER_POOL_H
 
+#include "internal/base/limits.h"
 #include "internal/node/job.h"
-
-enum { PV_POOL_THREADS_MAX = 16 };
 
 struct pv_pool;
 
