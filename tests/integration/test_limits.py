@@ -1,9 +1,15 @@
 """What stays within its limit whatever is asked of it, and serves on."""
 import os
+import re
 import socket
+import struct
 import subprocess
 
+from client import Client, counted
+from session import STORE
+
 MIB = 1 << 20
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def few_descriptors(scene, count):
@@ -74,3 +80,57 @@ def test_few_descriptors(scene):
 
 def test_many_strangers(scene):
     serve_with_few(scene, 256, 80, 400)
+
+
+def test_the_list_of_limits_is_true(scene):
+    """Each is enforced where internal/base/limits.h says."""
+    with open(os.path.join(ROOT, "internal/base/limits.h")) as f:
+        rows = re.findall(r'^    X\((\w+), \d+, "[^"]+",[ \\\n]+"[^"]+", "([^"]+)"\)', f.read(), re.M)
+    assert len(rows) > 30, rows
+    for name, path in rows:
+        with open(os.path.join(ROOT, path)) as f:
+            assert re.search(rf"\bPV_{name}\b", f.read()), f"PV_{name} is not in {path}"
+
+
+# ---- peers that announce much and stall ----
+
+def test_announced_and_not_sent(scene):
+    """Bodies are kept in memory, within a share of it, until they are whole: a disk cannot be filled
+    by those who begin many."""
+    node = scene.node("a", PEERVAULT_MEM_LIMIT="32MiB").start()
+    size, part = 983000, 65000
+    peers = []
+    for i in range(4):
+        peer = Client(node.address, scene.token, scene.cluster_key)
+        scene.cleanups.append(peer.socket.close)
+        asked = []
+        peer.on_want = lambda body, asked=asked: asked.append(body)
+        ids = [os.urandom(32) for _ in range(500)]
+        peer.send(STORE, struct.pack(">H", len(ids)) +
+                  b"".join(struct.pack(">32sBI", blob_id, 1, size) for blob_id in ids))
+        peers.append((peer, asked))
+    peers[0][0].run_until(lambda: peers[0][1])  # the first gets all that one session may have
+    wanted = counted(peers[0][1][0], 0, 40)
+    assert 1 <= len(wanted) <= (8 << 20) // size, len(wanted)
+    for entry in wanted:
+        number, = struct.unpack_from(">I", entry, 36)
+        for _ in range(size // part):  # all but the last part
+            peers[0][0].send_data(number, 0, os.urandom(part))
+    key = node.store(scene.file("f", 8 * MIB))[0]  # meanwhile the node serves its user
+    assert node.get(key) == open(scene.path("f"), "rb").read()
+    status = node.status()
+    assert status["blob_bytes"] < 9 * MIB and status["healthy"] is True, status
+    assert os.listdir(os.path.join(node.vault, "tmp")) == []
+    if not scene.sanitized:
+        assert node.rss_peak_kib() < (32 + 64) << 10, node.rss_peak_kib()
+
+
+def test_temporary_files_of_the_dead_are_removed(scene):
+    node = scene.node("a").start()
+    key = node.store(scene.file("f", MIB))[0]
+    node.kill()
+    for name in ("0000000000000007", "records.bak", "probe"):
+        scene.file(os.path.join(node.vault, "tmp", name), 100000)
+    node.start()
+    assert os.listdir(os.path.join(node.vault, "tmp")) == []
+    assert node.get(key) == open(scene.path("f"), "rb").read()
