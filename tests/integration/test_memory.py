@@ -1,0 +1,111 @@
+"""mem_limit and 128 MiB suffice for the heaviest load, in a cgroup that allows no more."""
+import os
+import shutil
+import subprocess
+
+from harness import Skip, wait_in_sync, wait_until
+
+MIB = 1 << 20
+BESIDES_MIB = 128  # what the service's unit allows besides mem_limit
+
+
+class MemoryGroup:
+    """A memory cgroup of version 2 or 1, whichever this machine has."""
+
+    def __init__(self, scene, limit):
+        with open("/proc/self/cgroup") as f:
+            own = dict(reversed(line.strip().split(":", 2)[1:]) for line in f)
+        version_1 = next((path for path, what in own.items() if "memory" in what.split(",")), None)
+        if version_1 is not None:
+            self.limit, self.kills = "memory.limit_in_bytes", "memory.oom_control"
+            base = "/sys/fs/cgroup/memory" + version_1
+        else:
+            self.limit, self.kills = "memory.max", "memory.events"
+            base = "/sys/fs/cgroup" + next((path for path, what in own.items() if what == ""), "")
+        self.path = os.path.join(base, f"pv-test-{os.getpid()}")
+        try:
+            os.mkdir(self.path)
+            scene.cleanups.append(self.remove)
+            self.write(self.limit, limit)
+            assert int(self.read(self.limit)) == limit
+        except OSError as error:
+            raise Skip(f"no memory cgroup can be made here: {error}") from None
+
+    def write(self, name, value):
+        with open(os.path.join(self.path, name), "w") as f:
+            f.write(str(value))
+
+    def read(self, name):
+        with open(os.path.join(self.path, name)) as f:
+            return f.read()
+
+    def killed(self):
+        return int(dict(line.split() for line in self.read(self.kills).splitlines())["oom_kill"])
+
+    def remove(self):
+        wait_until(lambda: self.read("cgroup.procs") == "", "the group to be empty")
+        os.rmdir(self.path)
+
+
+def inside(group, program, scene):
+    """The program, begun in the group: not a page of it is counted elsewhere."""
+    path = scene.file("inside", content=(f"#!/bin/sh\necho $$ >{group.path}/cgroup.procs && "
+                                         f"exec {program} \"$@\"\n").encode())
+    os.chmod(path, 0o755)
+    return path
+
+
+def heaviest_load(scene, mem_mib, clients, file_mib):
+    """Stores, gets, checks and gc at once, while peers take all of it. The peak of what is resident."""
+    group = MemoryGroup(scene, (mem_mib + BESIDES_MIB) * MIB)
+    node = scene.node("a", PEERVAULT_MEM_LIMIT=f"{mem_mib}MiB")
+    whole, scene.program = scene.program, inside(group, scene.program, scene)
+    try:
+        node.start()
+    finally:
+        scene.program = whole
+    peers = []
+    for name in "bc":
+        peers.append(scene.node(name).start(peers=[node, *peers]))
+    first = [scene.file(f"first{i}", file_mib * MIB, seed=i) for i in range(4)]
+    keys = node.store(*first, "--no-wait")
+    running = []
+
+    def begin(*args):
+        running.append((args, subprocess.Popen([whole, "--vault", node.vault, *args], env=node.env,
+                                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)))
+
+    begin("verify", "--deep")
+    begin("gc", "--now")
+    for i in range(clients):
+        if i % 2 == 0:
+            begin("store", scene.file(f"more{i}", file_mib * MIB, seed=100 + i), "--no-wait")
+        else:
+            begin("get", keys[i % 4], "-o", scene.path(f"out{i}"))
+        if i % 16 == 9:
+            begin("verify", "--deep")
+    for args, process in running:
+        err = process.communicate(timeout=900)[1]
+        assert process.returncode == 0, f"{args} -> {process.returncode}: {err}"
+        if args[0] == "get":
+            os.unlink(args[3])
+    wait_in_sync([node, *peers])
+    assert group.killed() == 0 and not node.ended()
+    peak = node.rss_peak_kib() >> 10
+    print(f"     mem_limit {mem_mib} MiB: at most {peak} MiB resident, of {mem_mib + BESIDES_MIB}")
+    assert peak <= mem_mib + BESIDES_MIB
+    for n in (node, *peers):
+        n.stop()
+        shutil.rmtree(n.vault)
+
+
+def test_smallest_limit(scene):
+    if scene.sanitized:
+        raise Skip("a sanitizer has memory of its own")
+    heaviest_load(scene, 32, 14, 4)
+
+
+def test_default_limit(scene):
+    if "LONG" not in os.environ:
+        raise Skip("gigabytes are written: make fault does it")
+    heaviest_load(scene, 64, 64, 24)
