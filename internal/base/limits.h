@@ -7,8 +7,8 @@
  *
  * mem_limit is about buffers. Besides them 128 MiB must do, and most of them are never touched:
  * program and libraries (about 8), stretching a token that is a passphrase (32, once at the start),
- * what waits for clients that do not read (about 1 for each), and what the allocator keeps. Measured
- * with 64 stores, gets and checks at once and two peers: 34 MiB resident in all.
+ * what waits for clients that do not read (about 1 for each), and what the allocator keeps.
+ * Measured with 64 stores, gets and checks at once and two peers: 34 MiB resident in all.
  */
 #ifndef PV_BASE_LIMITS_H
 #define PV_BASE_LIMITS_H
