@@ -719,3 +719,39 @@ Test(check, more_records_than_a_slice)
     cr_assert_geq(slices, 2);
     pvt_vault_free(v);
 }
+
+Test(check, each_result_has_words_of_its_own)
+{
+    for (int i = PV_CHECK_GOOD; i <= PV_CHECK_UNREADABLE; i++) {
+        cr_assert_str_neq(pv_check_text((enum pv_check_result)i), "unknown");
+        for (int j = PV_CHECK_GOOD; j < i; j++)
+            cr_assert_str_neq(pv_check_text((enum pv_check_result)i),
+                              pv_check_text((enum pv_check_result)j));
+    }
+}
+
+/* The transaction finds no room: the row stays, as if the file had gone missing. */
+Test(check, a_bad_blob_on_a_full_disk_leaves_later)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    struct pvt_blob b = pvt_blob_make(1, 70000);
+    uint64_t bytes;
+    cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+    flip(v, &b.id, 500);
+    pvt_faultfs_fail_on(&v->faults, PVT_FS_WRITE, PV_E_NOSPACE);
+    struct pv_commit_op op = bad(v, &b.id, PV_E_NOSPACE);
+    cr_assert_not(op.u.bad.gone);
+    pvt_faultfs_heal(&v->faults);
+    cr_assert_eq(blobs_of(v, &bytes), 1);
+    cr_assert_eq(quarantined(v), 1);
+    cr_assert_eq(find(v, PV_CHECK_STRUCTURE, &b.id), PV_CHECK_MISSING);
+    op = bad(v, &b.id, PV_OK);
+    cr_assert(op.u.bad.gone);
+    cr_assert_eq(blobs_of(v, &bytes), 0);
+    cr_assert_eq(lost(v), 1);
+    cr_assert_eq(atomic_load(&pvt_fatal_count), 0);
+    cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+    cr_assert(pvt_has_blob(v, &b));
+    pvt_blob_free(&b);
+    pvt_vault_free(v);
+}

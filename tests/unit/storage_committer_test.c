@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <sys/resource.h>
 
 TestSuite(committer, .timeout = 120);
 
@@ -13,7 +14,10 @@ struct task {
     struct pvt_blob blob;
     sem_t *done;
     struct pv_committer *again; /* submit once more from done */
+    unsigned batch;             /* out: how many syncs had been made by then */
 };
+
+static atomic_uint sync_count;
 
 static void on_done(struct pv_commit *c)
 {
@@ -24,6 +28,7 @@ static void on_done(struct pv_commit *c)
         pv_committer_submit(to, c);
         return;
     }
+    t->batch = atomic_load(&sync_count);
     sem_post(t->done);
 }
 
@@ -219,5 +224,212 @@ Test(committer, readers_see_all_that_was_acknowledged)
     }
     sem_destroy(&done);
     free(tasks);
+    pvt_vault_free(v);
+}
+
+/* ---- a file system that tells of a call, or waits in it ---- */
+
+static struct pv_fs told;
+static const struct pv_fs *inner;
+static sem_t synced, refused;
+static atomic_bool hold_back, refuse;
+static sem_t held, go_on;
+
+static enum pv_err sync_and_tell(void *ctx, pv_fd fd)
+{
+    if (atomic_exchange(&hold_back, false)) {
+        sem_post(&held);
+        sem_wait(&go_on);
+    }
+    enum pv_err err = inner->sync(ctx, fd);
+    atomic_fetch_add(&sync_count, 1);
+    sem_post(&synced);
+    return err;
+}
+
+static enum pv_err write_or_refuse(void *ctx, pv_fd fd, const void *src, size_t len,
+                                   uint64_t offset)
+{
+    if (!atomic_load(&refuse))
+        return inner->write(ctx, fd, src, len, offset);
+    sem_post(&refused);
+    return PV_E_NOSPACE;
+}
+
+static struct pvt_vault *open_told(void)
+{
+    struct pvt_vault *v = pvt_vault_new();
+    sem_init(&synced, 0, 0);
+    sem_init(&refused, 0, 0);
+    sem_init(&held, 0, 0);
+    sem_init(&go_on, 0, 0);
+    inner = pv_fs_real();
+    told = *inner;
+    told.sync = sync_and_tell;
+    told.write = write_or_refuse;
+    pvt_faultfs_release(&v->faults);
+    pvt_faultfs_init(&v->faults, &told);
+    pvt_vault_open(v);
+    return v;
+}
+
+static void forget(sem_t *sem)
+{
+    while (sem_trywait(sem) == 0)
+        ;
+}
+
+Test(committer, moves_the_log_when_nothing_comes)
+{
+    struct pvt_vault *v = open_told();
+    struct pv_committer *c;
+    struct task task;
+    sem_t done;
+    sem_init(&done, 0, 0);
+    cr_assert_eq(pv_committer_start(&c, v->store), PV_OK);
+    task_init(&task, 1, 1000, &done);
+    pv_committer_submit(c, &task.commit);
+    sem_wait(&done);
+    forget(&synced); /* those of the commit */
+    sem_wait(&synced);
+    sem_wait(&synced); /* log and database, by itself */
+    pv_committer_stop(c);
+    cr_assert(pvt_has_blob(v, &task.blob));
+    pvt_blob_free(&task.blob);
+    pvt_vault_free(v);
+}
+
+Test(committer, a_log_that_cannot_be_moved_waits)
+{
+    struct pvt_vault *v = open_told();
+    struct pv_committer *c;
+    struct task tasks[2];
+    sem_t done;
+    sem_init(&done, 0, 0);
+    cr_assert_eq(pv_committer_start(&c, v->store), PV_OK);
+    task_init(&tasks[0], 1, 1000, &done);
+    pv_committer_submit(c, &tasks[0].commit);
+    sem_wait(&done);
+    atomic_store(&refuse, true); /* the disk is full */
+    sem_wait(&refused);
+    atomic_store(&refuse, false);
+    task_init(&tasks[1], 2, 1000, &done);
+    pv_committer_submit(c, &tasks[1].commit);
+    sem_wait(&done);
+    pv_committer_stop(c);
+    cr_assert_eq(pv_commit_log_bytes(v->store), 0);
+    cr_assert(pvt_log_has(&v->log, "checkpoint put off"));
+    for (unsigned i = 0; i < 2; i++) {
+        cr_assert(pvt_has_blob(v, &tasks[i].blob));
+        pvt_blob_free(&tasks[i].blob);
+    }
+    pvt_vault_free(v);
+}
+
+/* ---- how much a batch takes ---- */
+
+/* While something is being synced, others gather; in how many batches they are done then. */
+static unsigned batches_of(struct pv_committer *c, struct task *tasks, unsigned count, sem_t *done)
+{
+    struct task first;
+    unsigned batches = 0;
+    task_init(&first, 1000, 1000, done);
+    atomic_store(&hold_back, true);
+    pv_committer_submit(c, &first.commit);
+    sem_wait(&held);
+    for (unsigned i = 0; i < count; i++)
+        pv_committer_submit(c, &tasks[i].commit);
+    sem_post(&go_on);
+    for (unsigned i = 0; i <= count; i++)
+        sem_wait(done);
+    for (unsigned i = 0; i < count; i++) { /* in order; each batch syncs */
+        cr_assert_eq(tasks[i].commit.err, PV_OK);
+        batches += i == 0 || tasks[i].batch != tasks[i - 1].batch;
+    }
+    cr_assert_eq(first.commit.err, PV_OK);
+    pvt_blob_free(&first.blob);
+    return batches;
+}
+
+static unsigned batches_of_records(struct pv_committer *c, struct task *tasks, unsigned count,
+                                   sem_t *done)
+{
+    struct pvt_record *records = calloc(count, sizeof *records);
+    for (unsigned i = 0; i < count; i++) {
+        records[i] = pvt_record_make(PV_RECORD_FILE, i, 10, 0, 0);
+        tasks[i].op = pvt_record_op(&records[i], false);
+        tasks[i].commit =
+            (struct pv_commit){.ops = &tasks[i].op, .count = 1, .done = on_done, .ctx = &tasks[i]};
+        tasks[i].done = done;
+    }
+    unsigned batches = batches_of(c, tasks, count, done);
+    free(records);
+    return batches;
+}
+
+static unsigned batches_of_blobs(struct pv_committer *c, struct task *tasks, unsigned count,
+                                 sem_t *done)
+{
+    for (unsigned i = 0; i < count; i++)
+        task_init(&tasks[i], 2000 + i, 1000, done);
+    unsigned batches = batches_of(c, tasks, count, done);
+    for (unsigned i = 0; i < count; i++)
+        pvt_blob_free(&tasks[i].blob);
+    return batches;
+}
+
+/* Commits of so many operations, none of which brings anything of length. */
+static unsigned batches_of_ops(struct pv_committer *c, struct task *tasks, unsigned count,
+                               size_t op_count, sem_t *done)
+{
+    struct pv_commit_op *ops = calloc(count * op_count, sizeof *ops);
+    for (size_t i = 0; i < count * op_count; i++) {
+        ops[i].type = PV_COMMIT_META;
+        ops[i].u.meta.key = "key";
+        ops[i].u.meta.value = &tasks[i / op_count].blob.id; /* another one each time */
+        ops[i].u.meta.len = PV_ID_LEN;
+    }
+    for (unsigned i = 0; i < count; i++)
+        tasks[i].commit = (struct pv_commit){
+            .ops = ops + i * op_count, .count = op_count, .done = on_done, .ctx = &tasks[i]};
+    unsigned batches = batches_of(c, tasks, count, done);
+    free(ops);
+    return batches;
+}
+
+Test(committer, a_batch_has_its_limits)
+{
+    enum { TASKS = 130 };
+    struct pvt_vault *v = open_told();
+    struct pv_committer *c;
+    struct task *tasks = calloc(TASKS, sizeof *tasks);
+    sem_t done;
+    sem_init(&done, 0, 0);
+    cr_assert_eq(pv_committer_start(&c, v->store), PV_OK);
+    cr_assert_eq(batches_of_records(c, tasks, 40, &done), 1);
+    cr_assert_eq(batches_of_blobs(c, tasks, TASKS, &done), 3); /* 64 blobs each */
+    cr_assert_eq(batches_of_ops(c, tasks, 6, 3000, &done), 3); /* 8 192 operations, whole commits */
+    pv_committer_stop(c);
+    free(tasks);
+    pvt_vault_free(v);
+}
+
+Test(committer, without_a_thread_there_is_none)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    struct pv_committer *c = NULL;
+    struct rlimit old, huge;
+    pv_mem_fail_after(0);
+    cr_assert_eq(pv_committer_start(&c, v->store), PV_E_NOMEM);
+    pv_mem_fail_after(UINT64_MAX);
+    cr_assert_eq(getrlimit(RLIMIT_STACK, &old), 0);
+    huge = (struct rlimit){(rlim_t)1 << 46, old.rlim_max}; /* threads get a stack of that length */
+    if (setrlimit(RLIMIT_STACK, &huge) == 0) {
+        cr_assert_neq(pv_committer_start(&c, v->store), PV_OK);
+        cr_assert_eq(setrlimit(RLIMIT_STACK, &old), 0);
+    }
+    cr_assert_null(c);
+    cr_assert_eq(pv_committer_start(&c, v->store), PV_OK);
+    pv_committer_stop(c);
     pvt_vault_free(v);
 }

@@ -97,6 +97,19 @@ static void damage(struct pvt_vault *v, uint64_t page, bool repair)
     cr_assert_eq(pv_fs_real()->close(NULL, fd), PV_OK);
 }
 
+/* Changes rows; the sums of the pages are right afterwards. */
+static void edit(struct pvt_vault *v, const char *sql)
+{
+    const struct pv_vfs_config config = {pv_fs_real(), v->vault.dir, &v->env.env, NULL, NULL};
+    struct pv_vfs *vfs;
+    sqlite3 *db;
+    cr_assert_eq(pv_vfs_new(&vfs, &config), PV_OK);
+    cr_assert_eq(sqlite3_open_v2("old.db", &db, SQLITE_OPEN_READWRITE, pv_vfs_name(vfs)), 0);
+    cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), 0, "%s", sqlite3_errmsg(db));
+    sqlite3_close(db);
+    pv_vfs_free(vfs);
+}
+
 Test(salvage, everything_where_nothing_is_wrong)
 {
     for (unsigned with_log = 0; with_log < 2; with_log++) {
@@ -133,6 +146,46 @@ Test(salvage, around_every_page)
     }
     cr_assert_lt(whole, pages, "no damage was seen");
     cr_assert_gt(little, pages - 12);
+    end(v);
+}
+
+/* Where the next row is far behind: not one seq after the other is tried. */
+Test(salvage, over_wide_gaps)
+{
+    struct pvt_vault *v = make(false);
+    struct pv_fs_stat st;
+    uint64_t most = 0;
+    edit(v, "UPDATE small SET seq=seq+1000000007 WHERE seq>40;"
+            "UPDATE small SET seq=seq+70000000000 WHERE seq>1000000070;"
+            "UPDATE small SET bytes=x'' WHERE seq=7");
+    cr_assert_eq(pv_fs_real()->stat_at(NULL, v->vault.dir, "old.db", &st), PV_OK);
+    struct salvaged b = rows(v, PV_SALVAGE_SMALL);
+    cr_assert(b.good == SMALLS - 1 && b.gaps == 1, "a row without bytes is one that is lost");
+    for (uint64_t page = 3; page < st.size_bytes / 4096; page += 5) {
+        damage(v, page, false);
+        b = rows(v, PV_SALVAGE_SMALL);
+        cr_assert_eq(b.rows, b.good);
+        most = b.gaps > 1 && b.good > most ? b.good : most;
+        damage(v, page, true);
+    }
+    cr_assert_geq(most, SMALLS - 3, "behind the worst page all but a few are found");
+    end(v);
+}
+
+Test(salvage, without_memory)
+{
+    struct pvt_vault *v = make(false);
+    struct pv_salvage *s = NULL;
+    pv_salvage_close(NULL);
+    enum pv_err err = PV_E_NOMEM;
+    for (uint64_t n = 0; err == PV_E_NOMEM; n++) {
+        pv_mem_fail_after(n);
+        err = pv_salvage_open(&s, &v->vault, &v->env.env, "old.db");
+        pv_mem_fail_after(UINT64_MAX);
+        cr_assert_lt(n, 100);
+    }
+    cr_assert_eq(err, PV_OK);
+    pv_salvage_close(s);
     end(v);
 }
 
@@ -178,20 +231,11 @@ Test(salvage, a_blob_file_gets_its_row_back)
 Test(salvage, a_later_version_is_not_taken_apart)
 {
     struct pvt_vault *v = make(false);
-    struct pv_vfs_config config = {pv_fs_real(), v->vault.dir, &v->env.env, NULL, NULL};
-    struct pv_vfs *vfs;
     struct pv_salvage *s = NULL;
-    sqlite3 *db;
-    cr_assert_eq(pv_vfs_new(&vfs, &config), PV_OK);
-    cr_assert_eq(sqlite3_open_v2("old.db", &db, SQLITE_OPEN_READWRITE, pv_vfs_name(vfs)), 0);
-    cr_assert_eq(sqlite3_exec(db, "PRAGMA user_version=2", NULL, NULL, NULL), 0);
-    sqlite3_close(db);
+    edit(v, "PRAGMA user_version=2");
     cr_assert_eq(pv_salvage_open(&s, &v->vault, &v->env.env, "old.db"), PV_E_UNSUPPORTED);
-    cr_assert_eq(sqlite3_open_v2("old.db", &db, SQLITE_OPEN_READWRITE, pv_vfs_name(vfs)), 0);
-    cr_assert_eq(sqlite3_exec(db, "PRAGMA application_id=7", NULL, NULL, NULL), 0);
-    sqlite3_close(db);
+    edit(v, "PRAGMA application_id=7");
     cr_assert_eq(pv_salvage_open(&s, &v->vault, &v->env.env, "old.db"), PV_OK); /* never ours */
     pv_salvage_close(s);
-    pv_vfs_free(vfs);
     end(v);
 }

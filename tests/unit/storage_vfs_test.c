@@ -391,3 +391,55 @@ Test(vfs, each_failing_call_is_an_error_and_not_a_crash)
         }
     }
 }
+
+/* What SQLite asks of a vfs beside files, and what becomes of a file that is only temporary. */
+Test(vfs, time_chance_and_names_are_ours)
+{
+    struct fixture *f = set_up();
+    struct pvt_env same;
+    uint8_t is[40], was[40];
+    sqlite3_int64 ms = 0;
+    double days = 0;
+    char name[20], odd[6] = "12345";
+    sqlite3_vfs *vfs = sqlite3_vfs_find(pv_vfs_name(f->vfs));
+    pvt_env_init(&same, f->env.random_state, NULL);
+    pv_env_random(&same.env, was, sizeof was);
+    cr_assert_eq(vfs->xRandomness(vfs, sizeof is, (char *)is), sizeof is);
+    cr_assert_eq(memcmp(is, was, sizeof is), 0);
+    cr_assert_eq(vfs->xCurrentTimeInt64(vfs, &ms), SQLITE_OK);
+    cr_assert_eq(vfs->xCurrentTime(vfs, &days), SQLITE_OK);
+    cr_assert_eq((uint64_t)ms, f->env.wall_ms + UINT64_C(210866760000000));
+    cr_assert_float_eq(days, (double)ms / 86400000, 1e-6);
+    cr_assert_eq(vfs->xFullPathname(vfs, "vault.db", sizeof name, name), SQLITE_OK);
+    cr_assert_str_eq(name, "vault.db");
+    cr_assert_eq(vfs->xFullPathname(vfs, "vault.db", 8, name), SQLITE_CANTOPEN);
+    cr_assert_eq(vfs->xFullPathname(vfs, odd, 6, name), SQLITE_OK);
+    cr_assert_eq(vfs->xDelete(vfs, "not there", 1), SQLITE_IOERR_DELETE_NOENT);
+    tear_down(f);
+}
+
+Test(vfs, a_temporary_file_is_no_reason_to_stop)
+{
+    struct fixture *f = set_up();
+    sqlite3_vfs *vfs = sqlite3_vfs_find(pv_vfs_name(f->vfs));
+    sqlite3_file *file = calloc(1, (size_t)vfs->szOsFile);
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_TEMP_DB |
+                SQLITE_OPEN_DELETEONCLOSE | SQLITE_OPEN_EXCLUSIVE;
+    size_t fds = pvt_open_fds();
+    cr_assert_eq(vfs->xOpen(vfs, NULL, file, flags, NULL), SQLITE_OK);
+    cr_assert_eq(file->pMethods->xSectorSize(file), PV_VFS_PAGE_LEN);
+    cr_assert_eq(file->pMethods->xWrite(file, "bytes", 5, 10000), SQLITE_OK);
+    pvt_faultfs_fail_on(&f->faults, PVT_FS_SYNC, PV_E_IO);
+    cr_assert_eq(file->pMethods->xSync(file, SQLITE_SYNC_FULL), SQLITE_OK, "it need not last");
+    pvt_faultfs_fail_on(&f->faults, PVT_FS_WRITE, PV_E_IO);
+    cr_assert_eq(file->pMethods->xWrite(file, "bytes", 5, 0), SQLITE_IOERR_WRITE);
+    pvt_faultfs_fail_on(&f->faults, PVT_FS_TRUNCATE, PV_E_IO);
+    cr_assert_eq(file->pMethods->xTruncate(file, 0), SQLITE_IOERR_TRUNCATE);
+    pvt_faultfs_heal(&f->faults);
+    cr_assert_eq(f->fatal, 0);
+    cr_assert_eq(file->pMethods->xClose(file), SQLITE_OK);
+    cr_assert_eq(pvt_open_fds(), fds);
+    cr_assert_neq(unlinkat(f->dir.fd, "tmp", AT_REMOVEDIR), -1, "nothing is left in it");
+    free(file);
+    tear_down(f);
+}
