@@ -126,7 +126,8 @@ PV_MUST enum pv_err pv_store_record(struct pv_store *s, const struct pv_id *rid,
 PV_MUST enum pv_err pv_store_record_by_hash(struct pv_store *s, const struct pv_id *hash,
                                             uint8_t *env, size_t *len);
 
-/* each gets one envelope as its row has it, not verified; return false to stop. Runs inside the read: it must not block. */
+/* each gets one envelope as its row has it, not verified; return false to stop. Runs inside the
+ * read: it must not block. */
 typedef bool (*pv_store_record_fn)(void *arg, const uint8_t *env, size_t len, bool pending);
 /*
  * Records of one type (0: all) with rid > *after, in order of rid, at most max (<=
