@@ -67,11 +67,9 @@ static void write_header(uint8_t *buf, const struct pv_kid *kid, uint64_t epoch,
     PV_ASSERT(!w.bad && w.p == w.end);
 }
 
-static enum pv_err read_header(struct header *out, const uint8_t *blob, size_t blob_len)
+static enum pv_err parse_header(struct header *out, const uint8_t *bytes)
 {
-    if (blob_len < PV_BLOB_LEN_MIN || blob_len > PV_BLOB_LEN_MAX)
-        return PV_E_CORRUPT;
-    struct pv_rd r = pv_rd_of(blob, PV_BLOB_HEADER_LEN);
+    struct pv_rd r = pv_rd_of(bytes, PV_BLOB_HEADER_LEN);
     const uint8_t *start = pv_rd_view(&r, sizeof magic);
     uint8_t suite = pv_rd_u8(&r);
     pv_rd_zero(&r, 3);
@@ -80,13 +78,34 @@ static enum pv_err read_header(struct header *out, const uint8_t *blob, size_t b
     size_t padded_len = pv_rd_u32(&r);
     pv_rd_zero(&r, 4);
     if (pv_rd_end(&r) != PV_OK || memcmp(start, magic, sizeof magic) != 0 ||
-        suite != SUITE_AES256GCM || padded_len != blob_len - PV_BLOB_HEADER_LEN - PV_TAG_LEN)
+        suite != SUITE_AES256GCM || padded_len < PV_BLOB_PADDED_MIN ||
+        padded_len > PV_BLOB_PADDED_MAX)
         return PV_E_CORRUPT;
     /* Every node refuses lengths that padme cannot give: unpadded blobs would tell cut points. */
     if (pv_padme(padded_len) != padded_len)
         return PV_E_CORRUPT;
     *out = (struct header){epoch, padded_len};
     return PV_OK;
+}
+
+static size_t len_of(const struct header *header)
+{
+    return PV_BLOB_HEADER_LEN + header->padded_len + PV_TAG_LEN;
+}
+
+static enum pv_err read_header(struct header *out, const uint8_t *blob, size_t blob_len)
+{
+    if (blob_len < PV_BLOB_LEN_MIN)
+        return PV_E_CORRUPT;
+    enum pv_err err = parse_header(out, blob);
+    return err == PV_OK && len_of(out) != blob_len ? PV_E_CORRUPT : err;
+}
+
+size_t pv_blob_len_of(const uint8_t *bytes, size_t len)
+{
+    struct header header;
+    bool is_one = len >= PV_BLOB_HEADER_LEN && parse_header(&header, bytes) == PV_OK;
+    return is_one ? len_of(&header) : 0;
 }
 
 static void convergent_dk(uint8_t dk[static PV_KEY_LEN], const struct pv_cluster_keys *keys,

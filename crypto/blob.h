@@ -60,6 +60,9 @@ PV_MUST enum pv_err pv_blob_seal(struct pv_blob_sealed *out, const struct pv_clu
                                  uint64_t epoch, enum pv_blob_kind kind, uint8_t *buf,
                                  size_t payload_len, const uint8_t *random_dk);
 
+/* How long the blob is whose first bytes these are, by its header; 0: that is none. */
+size_t pv_blob_len_of(const uint8_t *bytes, size_t len);
+
 /* What anyone can check of received bytes: length, header, a length that the padding can give,
  * SHA-256 = id. PV_E_CORRUPT. */
 PV_MUST enum pv_err pv_blob_check(const uint8_t *blob, size_t blob_len, const struct pv_id *id);

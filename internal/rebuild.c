@@ -9,7 +9,8 @@
 #include "crypto/hash.h"
 #include "internal/base/mem.h"
 #include "internal/record_index.h"
-#include "storage/record_scan.h"
+#include "storage/backup.h"
+#include "storage/backup_scan.h"
 #include "storage/salvage.h"
 
 #include <stdio.h>
@@ -111,28 +112,6 @@ static bool take_row(void *arg, const uint8_t *bytes, size_t len)
     return r->err == PV_OK;
 }
 
-static void scan_file(struct rebuild *r, const char *name)
-{
-    struct pv_record_scan scan;
-    pv_fd fd;
-    if (r->err != PV_OK)
-        return;
-    enum pv_err err = r->fs->open(r->fs->ctx, r->dir, name, PV_FS_READ, &fd);
-    if (err == PV_E_NOT_FOUND)
-        return;
-    if (err == PV_OK) {
-        err = pv_record_scan(r->fs, fd, &scan, take_envelope, r);
-        (void)r->fs->close(r->fs->ctx, fd); /* only read */
-    }
-    if (err == PV_E_IO) { /* what the disk refuses is lost; the rest is not */
-        r->report->gaps++;
-        err = PV_OK;
-    }
-    if (r->err == PV_OK)
-        r->err = err;
-    flush(r);
-}
-
 /* ---- small blobs ---- */
 
 static bool take_small(void *arg, const uint8_t *bytes, size_t len)
@@ -152,6 +131,31 @@ static bool take_small(void *arg, const uint8_t *bytes, size_t len)
     op.u.blob.len = len;
     add(r, &op, copy, len);
     return r->err == PV_OK;
+}
+
+/* ---- what is left ---- */
+
+static void scan_file(struct rebuild *r, const char *name, bool is_small)
+{
+    struct pv_scan scan;
+    pv_fd fd;
+    if (r->err != PV_OK)
+        return;
+    enum pv_err err = r->fs->open(r->fs->ctx, r->dir, name, PV_FS_READ, &fd);
+    if (err == PV_E_NOT_FOUND)
+        return;
+    if (err == PV_OK) {
+        err = is_small ? pv_scan_blobs(r->fs, fd, &scan, take_small, r)
+                       : pv_scan_records(r->fs, fd, &scan, take_envelope, r);
+        (void)r->fs->close(r->fs->ctx, fd); /* only read */
+    }
+    if (err == PV_E_IO) { /* what the disk refuses is lost; the rest is not */
+        r->report->gaps++;
+        err = PV_OK;
+    }
+    if (r->err == PV_OK)
+        r->err = err;
+    flush(r);
 }
 
 static void salvage(struct rebuild *r)
@@ -340,9 +344,10 @@ static void rebuild(struct rebuild *r)
     if (r->err == PV_OK)
         r->err = pv_store_open(&r->store, &config);
     salvage(r); /* first: rows of any length */
-    scan_file(r, lost_db);
-    scan_file(r, lost_log);
-    scan_file(r, "records.bak");
+    scan_file(r, lost_db, false);
+    scan_file(r, lost_log, false);
+    scan_file(r, pv_backup_file(PV_BACKUP_RECORDS), false);
+    scan_file(r, pv_backup_file(PV_BACKUP_SMALL), true);
     for (unsigned folder = 0; folder < 256 && r->err == PV_OK; folder++)
         take_folder(r, folder);
     if (r->err == PV_OK)

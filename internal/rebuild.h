@@ -2,7 +2,8 @@
  * Making vault.db anew from whatever is left: `doctor --rebuild`.
  *
  *   put vault.db and its log aside  ->  envelopes: from them, as rows and as bytes; records.bak
- *   ->  small blobs  ->  rows for the blob files that are what they should be  ->  quarantine/
+ *   ->  small blobs, small.bak  ->  rows for the blob files that are what they should be  ->
+ * quarantine/
  *
  * What is put aside is only read, and ends in quarantine/. One that was cut short is gone on with
  * by the next. Records that only peers have come by themselves when the daemon runs: to them this

@@ -1,29 +1,33 @@
 /*
- * Looking at records.bak. The envelopes of rows are known by their hashes, so that only those that
- * were replaced since cost a signature check.
+ * Looking at what was backed up. The envelopes of rows are known by their hashes, so that only
+ * those that were replaced since cost a signature check.
  *
  * The file stays open from the beginning to the end: a backup that writes all anew renames another
  * one into its place, and one that appends changes nothing of what meta knew then.
  */
+#include "crypto/blob.h"
 #include "crypto/hash.h"
 #include "internal/base/mem.h"
 #include "storage/backup.h"
 #include "storage/store_private.h"
 
+#include <string.h>
+
 enum { SLICE_LEN = 1 << 20 };
 
-enum pv_err pv_backup_check_begin(struct pv_store *s, struct pv_backup_check *c)
+enum pv_err pv_backup_check_begin(struct pv_store *s, enum pv_backup_what what,
+                                  struct pv_backup_check *c)
 {
     const struct pv_fs *fs = s->config.vault->fs;
     struct pv_fs_stat st;
-    *c = (struct pv_backup_check){.fs = fs, .fd = PV_FD_NONE};
-    enum pv_err err = pv_backup_len(s, &c->len);
+    *c = (struct pv_backup_check){.what = what, .fs = fs, .fd = PV_FD_NONE};
+    enum pv_err err = pv_backup_len(s, what, &c->len);
     c->end = err != PV_OK || c->len == 0;
     if (c->end)
         return err;
-    err = fs->stat_at(fs->ctx, s->config.vault->dir, PV_BACKUP_PATH, &st);
+    err = fs->stat_at(fs->ctx, s->config.vault->dir, pv_backup_file(what), &st);
     if (err == PV_OK && st.is_regular && st.size_bytes >= c->len)
-        return fs->open(fs->ctx, s->config.vault->dir, PV_BACKUP_PATH, PV_FS_READ, &c->fd);
+        return fs->open(fs->ctx, s->config.vault->dir, pv_backup_file(what), PV_FS_READ, &c->fd);
     c->bad = c->end = err == PV_OK || err == PV_E_NOT_FOUND;
     return c->bad ? PV_OK : err;
 }
@@ -44,16 +48,36 @@ static enum pv_err check_envelope(struct pv_db *db, const uint8_t *env, size_t l
     return err == PV_E_NOMEM ? err : PV_OK;
 }
 
+/* How long the item is that begins there; 0: none does. */
+static size_t item_len(enum pv_backup_what what, const uint8_t *bytes, size_t avail)
+{
+    if (what == PV_BACKUP_RECORDS)
+        return pv_record_len(bytes, avail);
+    size_t len = avail < PV_ID_LEN ? 0 : pv_blob_len_of(bytes + PV_ID_LEN, avail - PV_ID_LEN);
+    return len == 0 ? 0 : PV_ID_LEN + len;
+}
+
+static enum pv_err check_item(struct pv_db *db, enum pv_backup_what what, const uint8_t *bytes,
+                              size_t len, bool *good)
+{
+    struct pv_id id;
+    if (what == PV_BACKUP_RECORDS)
+        return check_envelope(db, bytes, len, good);
+    memcpy(id.b, bytes, PV_ID_LEN);
+    *good = pv_blob_check(bytes + PV_ID_LEN, len - PV_ID_LEN, &id) == PV_OK;
+    return PV_OK;
+}
+
 static enum pv_err check_slice(struct pv_db *db, struct pv_backup_check *c, const uint8_t *bytes,
                                size_t bytes_len)
 {
     enum pv_err err = PV_OK;
     size_t at = 0;
     while (err == PV_OK && !c->bad && at < bytes_len) {
-        size_t len = pv_record_len(bytes + at, bytes_len - at);
+        size_t len = item_len(c->what, bytes + at, bytes_len - at);
         bool good = false;
         if (len > 0 && len <= bytes_len - at)
-            err = check_envelope(db, bytes + at, len, &good);
+            err = check_item(db, c->what, bytes + at, len, &good);
         else if (at > 0 && c->at + bytes_len < c->len)
             break; /* the next slice has all of it */
         c->bad = err == PV_OK && !good;

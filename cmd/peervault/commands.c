@@ -331,14 +331,15 @@ const struct pv_command pv_commands[] = {
         .help = "check what is stored here, and repair it",
         .details =
             "The structure: every record, every tree, and that each blob is there with its\n"
-            "length. --deep: and the SHA-256 of every byte, every page of vault.db, and\n"
-            "records.bak. The last line says which of the two it was. A daemon reads all\n"
+            "length. --deep: and the SHA-256 of every byte, every page of vault.db, and its\n"
+            "backups. The last line says which of the two it was. A daemon reads all\n"
             "blobs by itself, too, see scrub in README.\n"
             "--repair: what is bad goes to the folder quarantine/ of the vault, and a copy is\n"
-            "fetched from another node; records.bak is written anew. What is damaged in\n"
+            "fetched from another node; a backup is written anew. What is damaged in\n"
             "vault.db itself is for `doctor --rebuild`. Damage that stays exits 4.",
         .json = "for each problem {\"event\": \"problem\", \"what\": \"blob\" | \"record\" |\n"
-                "\"counts\" | \"vault.db\" | \"records.bak\", \"blob\", \"record\", \"cause\",\n"
+                "\"counts\" | \"vault.db\" | \"records.bak\" | \"small.bak\", \"blob\",\n"
+                "\"record\", \"cause\",\n"
                 "\"result\": \"repaired\" | \"lost\" | \"unreadable\" | \"failed\"}, for each\n"
                 "file with blobs that are bad or missing {\"event\": \"file\", \"key\",\n"
                 "\"names\", \"bad_blobs\"}, and at the end\n"
@@ -357,9 +358,10 @@ const struct pv_command pv_commands[] = {
         .help = "say what is wrong with the node, and what to do",
         .details = "Exits as `status` does; what only is to be looked at changes nothing of that.\n"
                    "--rebuild: vault.db is put aside and made anew from what can be read of it,\n"
-                   "from records.bak, and from the blob files, which are all read. What was put\n"
-                   "aside ends in the folder quarantine/ of the vault. Exits 4 when something\n"
-                   "could not be read; what other nodes have comes back when the daemon runs.",
+                   "from records.bak and small.bak, and from the blob files, which are all read.\n"
+                   "What was put aside ends in the folder quarantine/ of the vault. Exits 4 when\n"
+                   "something could not be read; what other nodes have comes back when the daemon\n"
+                   "runs.",
         .json = "{\"problems\": [{\"exit\", \"text\"}], \"look\": [...]}; with --rebuild\n"
                 "{\"files\", \"names\", \"records\", \"blobs\", \"blob_bytes\", \"gaps\", "
                 "\"bad_files\",\n"

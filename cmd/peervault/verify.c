@@ -119,9 +119,8 @@ static enum pv_exit judge(const struct verifying *v, const json_t *r, bool repai
         return pv_out_fail(PV_EXIT_CORRUPT, "vault.db is damaged: `peervault doctor --rebuild` "
                                             "makes it anew from what is left");
     if (pv_json_int(r, "damaged") == 0 && json_is_true(json_object_get(r, "bad_backup")))
-        return pv_out_fail(PV_EXIT_CORRUPT,
-                           "records.bak is damaged: `peervault verify --deep --repair` writes it "
-                           "anew");
+        return pv_out_fail(PV_EXIT_CORRUPT, "a backup of vault.db is damaged: `peervault verify "
+                                            "--deep --repair` writes it anew");
     if (pv_json_int(r, "damaged") == 0)
         return pv_out_fail(PV_EXIT_CORRUPT, "the counts are wrong: stop the daemon, and start it "
                                             "again");

@@ -1,22 +1,21 @@
 /*
- * age -> begin -> step... -> finish -> commit of how far it goes; each but the last a job.
+ * For each file: begin -> step... -> finish -> commit of how far it goes; each but the last a job.
  *
- * One structure, which frees itself. It holds no pointer that a late job could follow:
- * `upkeep` is cleared when it stops it.
+ * One structure, which frees itself. It holds no pointer that a late job could follow: `upkeep` is
+ * cleared when it stops it.
  */
 #include "internal/upkeep/backup.h"
-
-#include "storage/backup.h"
 
 struct backup {
     struct pv_upkeep *upkeep; /* NULL: stopped */
     struct pv_node *node;
     struct pv_job job;
+    enum pv_backup_what what, last; /* from this file to that one */
+    enum pv_backup_mode mode;
     struct pv_backup b;
-    bool anew, begun, end;
+    bool begun, end;
     pv_backup_fn done; /* NULL: nobody waits */
     void *ctx;
-    uint64_t now_ms;
     uint8_t meta[PV_BACKUP_META_LEN];
     struct pv_commit_op op;
 };
@@ -24,20 +23,13 @@ struct backup {
 static void run(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct backup *x = PV_CONTAINER_OF(job, struct backup, job);
-    uint64_t at_ms = 0;
-    job->err = PV_OK;
     if (!x->begun) {
-        job->err = pv_backup_age(ctx->store, &at_ms);
-        /* Of a clock that was ahead: once more, now. */
-        x->end = job->err == PV_OK && !x->anew && at_ms <= x->now_ms &&
-                 x->now_ms - at_ms < PV_BACKUP_AGE_MS;
-        if (job->err == PV_OK && !x->end)
-            job->err = pv_backup_begin(ctx->store, &x->b, x->anew);
-        x->begun = job->err == PV_OK && !x->end;
+        job->err = pv_backup_begin(ctx->store, x->what, x->mode, &x->b);
+        x->begun = job->err == PV_OK;
         return;
     }
     job->err = pv_backup_step(ctx->store, &x->b, &x->end);
-    if (job->err == PV_OK && x->end)
+    if (job->err == PV_OK && x->end && x->b.changed)
         job->err = pv_backup_finish(ctx->store, &x->b, x->meta);
     if (job->err != PV_OK)
         pv_backup_abort(ctx->store, &x->b);
@@ -49,13 +41,10 @@ static void run_abort(struct pv_job *job, const struct pv_job_context *ctx)
     pv_backup_abort(ctx->store, &x->b);
 }
 
-static void finish(struct backup *x, enum pv_err err)
+static void release(struct backup *x, enum pv_err err)
 {
     pv_backup_fn done = x->done;
     void *ctx = x->ctx;
-    if (err != PV_OK && err != PV_E_CANCELLED)
-        PV_LOG(pv_node_config(x->node)->env->log, PV_LOG_WARN, PV_SUB_FILE,
-               "records.bak is not up to date", "cause", pv_err_text(err));
     if (x->upkeep != NULL)
         x->upkeep->backup = NULL;
     pv_free(x);
@@ -65,53 +54,79 @@ static void finish(struct backup *x, enum pv_err err)
 
 static void on_aborted(struct pv_job *job)
 {
-    finish(PV_CONTAINER_OF(job, struct backup, job), PV_E_CANCELLED);
+    release(PV_CONTAINER_OF(job, struct backup, job), PV_E_CANCELLED);
+}
+
+static void on_run(struct pv_job *job);
+
+static void step(struct backup *x)
+{
+    x->job = (struct pv_job){.run = run, .done = on_run};
+    pv_node_submit(x->node, &x->job);
+}
+
+/* This file is done, or could not be: on to the next one. */
+static void next_file(struct backup *x, enum pv_err err)
+{
+    if (err != PV_OK && err != PV_E_CANCELLED)
+        PV_LOG(pv_node_config(x->node)->env->log, PV_LOG_WARN, PV_SUB_FILE,
+               "backup is not up to date", "file", pv_backup_file(x->what), "cause",
+               pv_err_text(err));
+    if (x->what == x->last || x->upkeep == NULL || pv_node_closing(x->node)) {
+        release(x, err);
+        return;
+    }
+    x->what++;
+    x->begun = x->end = false;
+    step(x);
 }
 
 static void on_committed(struct pv_job *job)
 {
-    finish(PV_CONTAINER_OF(job, struct backup, job), job->commit.err);
+    next_file(PV_CONTAINER_OF(job, struct backup, job), job->commit.err);
 }
 
 static void on_run(struct pv_job *job)
 {
     struct backup *x = PV_CONTAINER_OF(job, struct backup, job);
-    if (job->err != PV_OK || !x->begun) {
-        finish(x, job->err);
-        return;
-    }
-    if (x->end) {
+    if (job->err != PV_OK || (x->end && !x->b.changed)) {
+        next_file(x, job->err);
+    } else if (x->end) {
         x->op = (struct pv_commit_op){.type = PV_COMMIT_META};
-        x->op.u.meta.key = PV_BACKUP_META;
+        x->op.u.meta.key = pv_backup_file(x->what);
         x->op.u.meta.value = x->meta;
         x->op.u.meta.len = sizeof x->meta;
         x->job = (struct pv_job){.done = on_committed, .commit = {.ops = &x->op, .count = 1}};
+        pv_node_submit(x->node, &x->job);
     } else if (x->upkeep == NULL || pv_node_closing(x->node)) {
         x->job = (struct pv_job){.run = run_abort, .done = on_aborted};
+        pv_node_submit(x->node, &x->job);
+    } else {
+        step(x);
     }
-    pv_node_submit(x->node, &x->job);
 }
 
 /* NULL: no memory. */
-static struct backup *start(struct pv_upkeep *u, bool anew)
+static struct backup *start(struct pv_upkeep *u, enum pv_backup_what first,
+                            enum pv_backup_what last, enum pv_backup_mode mode)
 {
-    const struct pv_files *f = u->config.files;
     struct backup *x = pv_calloc(1, sizeof *x);
     if (x == NULL)
         return NULL;
-    x->anew = anew;
     x->upkeep = u;
-    x->node = f->config.node;
-    x->now_ms = pv_env_wall_ms(f->config.env);
-    x->job = (struct pv_job){.run = run, .done = on_run};
+    x->node = u->config.files->config.node;
+    x->what = first;
+    x->last = last;
+    x->mode = mode;
     u->backup = x;
-    pv_node_submit(x->node, &x->job);
+    step(x);
     return x;
 }
 
-struct backup *pv_backup_renew(struct pv_upkeep *u, pv_backup_fn done, void *ctx)
+struct backup *pv_backup_renew(struct pv_upkeep *u, enum pv_backup_what what, pv_backup_fn done,
+                               void *ctx)
 {
-    struct backup *x = u->backup == NULL ? start(u, true) : NULL;
+    struct backup *x = u->backup == NULL ? start(u, what, what, PV_BACKUP_ANEW) : NULL;
     if (x != NULL) {
         x->done = done;
         x->ctx = ctx;
@@ -128,9 +143,10 @@ static void on_due(struct pv_timer *timer)
 {
     struct pv_upkeep *u = PV_CONTAINER_OF(timer, struct pv_upkeep, backup_timer);
     struct pv_files *f = u->config.files;
-    if (u->backup == NULL)
-        (void)start(u, false); /* lacking memory: in an hour, then */
-    pv_timer_arm(&f->timers, timer, pv_env_mono_ms(f->config.env) + PV_BACKUP_LOOK_MS);
+    bool tidy = u->backups++ % PV_BACKUP_TIDY_EVERY == 0;
+    if (u->backup == NULL) /* lacking memory: in an hour, then */
+        (void)start(u, 0, PV_BACKUP_COUNT - 1, tidy ? PV_BACKUP_TIDY : PV_BACKUP_APPEND);
+    pv_timer_arm(&f->timers, timer, pv_env_mono_ms(f->config.env) + PV_BACKUP_EVERY_MS);
 }
 
 void pv_backup_schedule(struct pv_upkeep *u)

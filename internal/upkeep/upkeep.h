@@ -4,7 +4,7 @@
  *   collect.h, mark.h   garbage collection: asked for with `gc`, and every few hours
  *   verify.c            the request `verify`
  *   scrub.h             a daemon reads everything it keeps again and again
- *   backup.h            records.bak
+ *   backup.h            records.bak, small.bak
  *   sweep.h             files that a crash left
  *
  * On the file server's context, whose loop, budget of memory and deadlines it shares.

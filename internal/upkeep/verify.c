@@ -1,7 +1,7 @@
 /*
  * verify: is everything here that should be, and as it was written?
  *
- *   memory -> records (parse, hash) -> recount -> pages of vault.db and records.bak, if every byte
+ *   memory -> records (parse, hash) -> recount -> pages of vault.db and its backups, if every byte
  *   was asked for -> blobs -> trees of the files -> lost ones that nobody needs are struck off the
  *   list -> the reply
  *

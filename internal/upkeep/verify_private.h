@@ -2,7 +2,7 @@
  * The inside of verify, shared by verify*.c.
  *
  *   verify.c          the request: phases, what is said of them, the end
- *   verify_side.c     the phases of vault.db's pages and of records.bak
+ *   verify_side.c     the phases of vault.db's pages and of the backups
  *   verify_trees.c    the phase of the files: jobs that walk trees over what is here
  *   verify_findings.c what a slice found: said, and repaired if that was asked for
  */
@@ -51,7 +51,7 @@ struct pv_verify_counts {
     uint64_t affected_files;
     bool inconsistent; /* digest or counts are not those of the rows */
     bool bad_pages;    /* of vault.db, in use */
-    bool bad_backup;   /* records.bak */
+    bool bad_backup;   /* records.bak or small.bak */
 };
 
 struct pv_verify {
@@ -73,7 +73,7 @@ struct pv_verify {
     struct pv_record_check records;
     struct pv_page_check pages;
     struct pv_backup_check backup;
-    struct backup *renewing; /* records.bak is written anew, and will call us */
+    struct backup *renewing; /* a backup is written anew, and will call us */
 
     /* Bad or missing, not repaired; the value says whether a file needs it. */
     struct pv_map bad;

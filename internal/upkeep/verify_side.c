@@ -1,8 +1,8 @@
 /*
  * What stands beside records and blobs, when every byte is asked for:
  *
- *   pages of vault.db (jobs) -> records.bak (jobs) -> it is bad: written anew, if that was asked
- * for
+ *   pages of vault.db (jobs) -> for each backup: jobs -> it is bad: written anew, if that was asked
+ *   for
  */
 #include "internal/upkeep/backup.h"
 #include "internal/upkeep/verify_private.h"
@@ -13,16 +13,25 @@ static void tell(struct pv_verify *v, const char *what, const char *cause, const
                                       "cause", cause, "result", result));
 }
 
-/* ---- records.bak ---- */
+/* ---- backups ---- */
+
+static void check_backup(struct pv_verify *v);
+
+static void next_backup(struct pv_verify *v)
+{
+    bool was_last = v->backup.what == PV_BACKUP_COUNT - 1;
+    v->backup.what++;
+    pv_verify_go_on(v, was_last ? pv_verify_blobs : check_backup);
+}
 
 static void backup_settled(struct pv_verify *v, bool renewed)
 {
-    v->counts.bad_backup = !renewed;
-    tell(v, "records.bak", "the bytes are wrong",
+    v->counts.bad_backup = v->counts.bad_backup || !renewed;
+    tell(v, pv_backup_file(v->backup.what), "the bytes are wrong",
          renewed     ? "repaired"
          : v->repair ? "failed"
                      : NULL);
-    pv_verify_go_on(v, pv_verify_blobs);
+    next_backup(v);
 }
 
 static void on_renewed(void *ctx, enum pv_err err)
@@ -37,12 +46,10 @@ static void run_backup(struct pv_job *job, const struct pv_job_context *ctx)
     struct pv_verify *v = PV_CONTAINER_OF(job, struct pv_verify, job);
     job->err = PV_OK;
     if (v->backup.fs == NULL)
-        job->err = pv_backup_check_begin(ctx->store, &v->backup);
+        job->err = pv_backup_check_begin(ctx->store, v->backup.what, &v->backup);
     if (job->err == PV_OK && !v->backup.end)
         job->err = pv_backup_check_step(ctx->store, &v->backup);
 }
-
-static void check_backup(struct pv_verify *v);
 
 static void on_backup(struct pv_verify *v, enum pv_err err)
 {
@@ -56,11 +63,11 @@ static void on_backup(struct pv_verify *v, enum pv_err err)
     }
     pv_backup_check_close(&v->backup);
     if (!v->backup.bad) {
-        pv_verify_go_on(v, pv_verify_blobs);
+        next_backup(v);
         return;
     }
     if (v->repair)
-        v->renewing = pv_backup_renew(v->upkeep, on_renewed, v);
+        v->renewing = pv_backup_renew(v->upkeep, v->backup.what, on_renewed, v);
     if (v->renewing == NULL)
         backup_settled(v, false);
 }

@@ -71,16 +71,30 @@ def test_rebuild_around_damaged_pages(scene):
         assert result.code != 0 or result.out == data, f"wrong bytes of {name}"
 
 
-def test_rebuild_from_records_bak_alone(scene):
-    node = scene.node("a")
-    contents = fill(scene, node)
-    saved = os.path.join(node.vault, "records.bak")
+def back_up(node):
+    """Runs until the backups are there; then all of vault.db is lost."""
     node.start()
-    wait_until(lambda: os.path.exists(saved), "records.bak")
+    wait_until(lambda: os.path.exists(os.path.join(node.vault, "small.bak")), "small.bak")
     node.stop()
     for name in os.listdir(node.vault):
         if name.startswith("vault.db"):
             os.remove(os.path.join(node.vault, name))
+
+
+def test_rebuild_from_backups_brings_everything_back(scene):
+    node = scene.node("a")
+    contents = fill(scene, node)
+    back_up(node)
+    node.run("doctor", "--rebuild")
+    assert_all(node, contents)
+    node.run("verify", "--deep")
+
+
+def test_rebuild_from_records_bak_alone(scene):
+    node = scene.node("a")
+    contents = fill(scene, node)
+    back_up(node)
+    os.remove(os.path.join(node.vault, "small.bak"))
     node.run("doctor", "--rebuild")
     assert len(node.run("ls", "--json").text.splitlines()) == len(contents)
     for name, data in contents.items():
@@ -131,7 +145,7 @@ def test_rebuild_and_peers_give_everything_back(scene):
     wait_has_blobs(scene.nodes)
     b.stop()
     for name in os.listdir(b.vault):
-        if name.startswith("vault.db") or name == "records.bak":
+        if name.startswith("vault.db") or name.endswith(".bak"):
             os.remove(os.path.join(b.vault, name))
     b.run("doctor", "--rebuild")
     b.start(peers=[a])

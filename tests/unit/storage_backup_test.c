@@ -1,6 +1,6 @@
-/* records.bak, and finding envelopes in it and in what is left of vault.db. */
+/* records.bak and small.bak, and finding what is in them and in what is left of vault.db. */
 #include "storage/backup.h"
-#include "storage/record_scan.h"
+#include "storage/backup_scan.h"
 #include "tests/unit/storage_fixture.h"
 
 TestSuite(backup, .timeout = 60);
@@ -13,40 +13,45 @@ static void put(struct pvt_vault *v, uint32_t no, uint64_t hlc)
     cr_assert(applied);
 }
 
-static enum pv_err try_backup(struct pvt_vault *v)
+static enum pv_err try_backup_of(struct pvt_vault *v, enum pv_backup_what what,
+                                 enum pv_backup_mode mode)
 {
     struct pv_backup b;
     uint8_t meta[PV_BACKUP_META_LEN];
     bool end = false;
-    enum pv_err err = pv_backup_begin(v->store, &b, false);
+    enum pv_err err = pv_backup_begin(v->store, what, mode, &b);
     if (err != PV_OK)
         return err;
     while (err == PV_OK && !end)
         err = pv_backup_step(v->store, &b, &end);
-    if (err == PV_OK)
+    if (err == PV_OK && b.changed)
         err = pv_backup_finish(v->store, &b, meta);
     if (err != PV_OK) {
         pv_backup_abort(v->store, &b);
         return err;
     }
     pvt_faultfs_heal(&v->faults);
-    struct pv_commit_op op = {.type = PV_COMMIT_META,
-                              .u.meta = {.key = PV_BACKUP_META, .value = meta, .len = sizeof meta}};
-    cr_assert_eq(pvt_commit(v, &op, 1), PV_OK);
+    struct pv_commit_op op = {
+        .type = PV_COMMIT_META,
+        .u.meta = {.key = pv_backup_file(what), .value = meta, .len = sizeof meta}};
+    if (b.changed)
+        cr_assert_eq(pvt_commit(v, &op, 1), PV_OK);
     return PV_OK;
+}
+
+static enum pv_err try_backup(struct pvt_vault *v)
+{
+    return try_backup_of(v, PV_BACKUP_RECORDS, PV_BACKUP_APPEND);
 }
 
 static void backup(struct pvt_vault *v)
 {
-    uint64_t at_ms;
     cr_assert_eq(try_backup(v), PV_OK);
-    cr_assert_eq(pv_backup_age(v->store, &at_ms), PV_OK);
-    cr_assert_eq(at_ms, v->env.wall_ms);
     cr_assert_eq(pvt_files_in(v, "tmp"), 0);
 }
 
 struct found {
-    struct pv_record_scan scan;
+    struct pv_scan scan;
     uint64_t highest[64]; /* clock of each subject; 0: not found */
     uint64_t calls, stop_at;
 };
@@ -70,9 +75,15 @@ static struct found scan(struct pvt_vault *v, const char *name, uint64_t stop_at
     struct found f = {.stop_at = stop_at};
     pv_fd fd;
     cr_assert_eq(pv_fs_real()->open(NULL, v->vault.dir, name, PV_FS_READ, &fd), PV_OK);
-    cr_assert_eq(pv_record_scan(pv_fs_real(), fd, &f.scan, note, &f), PV_OK);
+    cr_assert_eq(pv_scan_records(pv_fs_real(), fd, &f.scan, note, &f), PV_OK);
     cr_assert_eq(pv_fs_real()->close(NULL, fd), PV_OK);
     return f;
+}
+
+static bool exists(struct pvt_vault *v, const char *name)
+{
+    struct pv_fs_stat st;
+    return pv_fs_real()->stat_at(NULL, v->vault.dir, name, &st) == PV_OK;
 }
 
 static uint64_t length(struct pvt_vault *v, const char *name)
@@ -82,16 +93,25 @@ static uint64_t length(struct pvt_vault *v, const char *name)
     return st.size_bytes;
 }
 
+static void overwrite(struct pvt_vault *v, const char *name, uint64_t at, uint8_t mask)
+{
+    pv_fd fd;
+    uint8_t byte;
+    size_t got;
+    cr_assert_eq(pv_fs_real()->open(NULL, v->vault.dir, name, PV_FS_WRITE, &fd), PV_OK);
+    cr_assert_eq(pv_fs_real()->read(NULL, fd, &byte, 1, at, &got), PV_OK);
+    byte ^= mask;
+    cr_assert_eq(pv_fs_real()->write(NULL, fd, &byte, 1, at), PV_OK);
+    cr_assert_eq(pv_fs_real()->close(NULL, fd), PV_OK);
+}
+
 /* ---- the file ---- */
 
 Test(backup, has_all_records)
 {
     struct pvt_vault *v = pvt_vault_new_open();
-    uint64_t at_ms;
-    cr_assert_eq(pv_backup_age(v->store, &at_ms), PV_OK);
-    cr_assert_eq(at_ms, 0);
     backup(v);
-    cr_assert_eq(length(v, "records.bak"), 0);
+    cr_assert_not(exists(v, "records.bak"), "there is nothing to be kept");
     for (uint32_t i = 0; i < 40; i++)
         put(v, i, 10 + i);
     backup(v);
@@ -158,8 +178,9 @@ Test(backup, is_written_anew_when_most_of_it_is_dead)
         backup(v); /* of 50 versions one is left each time */
     }
     cr_assert_eq(scan(v, "records.bak", 0).scan.found, 22);
-    struct pv_commit_op op = {.type = PV_COMMIT_META,
-                              .u.meta = {.key = PV_BACKUP_META, .value = "x", .len = 1}};
+    struct pv_commit_op op = {
+        .type = PV_COMMIT_META,
+        .u.meta = {.key = pv_backup_file(PV_BACKUP_RECORDS), .value = "x", .len = 1}};
     cr_assert_eq(pvt_commit(v, &op, 1), PV_OK);
     cr_assert_eq(try_backup(v), PV_E_CORRUPT, "a meta that cannot be");
     uint8_t meta[PV_BACKUP_META_LEN] = {0};
@@ -215,19 +236,190 @@ Test(backup, what_was_cut_short_is_written_again)
     pvt_vault_free(v);
 }
 
-/* ---- the scan ---- */
+/* ---- small blobs ---- */
 
-static void overwrite(struct pvt_vault *v, const char *name, uint64_t at, uint8_t mask)
+static enum pv_err backup_small(struct pvt_vault *v, enum pv_backup_mode mode)
 {
-    pv_fd fd;
-    uint8_t byte;
-    size_t got;
-    cr_assert_eq(pv_fs_real()->open(NULL, v->vault.dir, name, PV_FS_WRITE, &fd), PV_OK);
-    cr_assert_eq(pv_fs_real()->read(NULL, fd, &byte, 1, at, &got), PV_OK);
-    byte ^= mask;
-    cr_assert_eq(pv_fs_real()->write(NULL, fd, &byte, 1, at), PV_OK);
-    cr_assert_eq(pv_fs_real()->close(NULL, fd), PV_OK);
+    enum pv_err err = try_backup_of(v, PV_BACKUP_SMALL, mode);
+    cr_assert_eq(pvt_files_in(v, "tmp"), 0);
+    return err;
 }
+
+/* Bytes that could be a blob: with its header, of a length that the padding can give. */
+static struct pvt_blob sealed(uint32_t no, size_t padded_len)
+{
+    struct pvt_blob b = pvt_blob_make(no, PV_BLOB_HEADER_LEN + pv_padme(padded_len) + PV_TAG_LEN);
+    const size_t n = b.len - PV_BLOB_HEADER_LEN - PV_TAG_LEN;
+    memset(b.bytes, 0, PV_BLOB_HEADER_LEN);
+    memcpy(b.bytes, "PVB1\x01", 5);
+    for (unsigned i = 0; i < 4; i++)
+        b.bytes[27 - i] = (uint8_t)(n >> 8 * i);
+    pv_sha256(b.id.b, b.bytes, b.len);
+    return b;
+}
+
+static void put_sealed(struct pvt_vault *v, uint32_t no, size_t padded_len)
+{
+    struct pvt_blob b = sealed(no, padded_len);
+    cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
+    pvt_blob_free(&b);
+}
+
+static void hold(struct pvt_vault *v, uint32_t no, size_t padded_len)
+{
+    struct pvt_blob b = sealed(no, padded_len);
+    struct pv_commit_op op = {.type = PV_COMMIT_HELD,
+                              .u.held = {.node_id = {{1}}, .ids = &b.id, .count = 1, .held = true}};
+    cr_assert_eq(pvt_commit(v, &op, 1), PV_OK);
+    pvt_blob_free(&b);
+}
+
+struct found_blobs {
+    struct pv_scan scan;
+    uint64_t bytes;
+};
+
+static bool note_blob(void *arg, const uint8_t *bytes, size_t len)
+{
+    struct found_blobs *f = arg;
+    cr_assert_eq(pv_blob_len_of(bytes, len), len);
+    f->bytes += len;
+    return true;
+}
+
+static struct found_blobs scan_blobs(struct pvt_vault *v)
+{
+    struct found_blobs f = {.bytes = 0};
+    pv_fd fd;
+    cr_assert_eq(pv_fs_real()->open(NULL, v->vault.dir, "small.bak", PV_FS_READ, &fd), PV_OK);
+    cr_assert_eq(pv_scan_blobs(pv_fs_real(), fd, &f.scan, note_blob, &f), PV_OK);
+    cr_assert_eq(pv_fs_real()->close(NULL, fd), PV_OK);
+    return f;
+}
+
+Test(backup, has_small_blobs_that_nobody_else_holds)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    cr_assert_eq(backup_small(v, PV_BACKUP_TIDY), PV_OK);
+    cr_assert_not(exists(v, "small.bak"));
+    put_sealed(v, 1, 256);
+    put_sealed(v, 2, 60000);
+    put_sealed(v, 3, 70000); /* a file */
+    put_sealed(v, 4, 300);
+    hold(v, 4, 300);
+    cr_assert_eq(backup_small(v, PV_BACKUP_APPEND), PV_OK);
+    struct found_blobs f = scan_blobs(v);
+    cr_assert_eq(f.scan.found, 2);
+    cr_assert_eq(f.scan.skipped_bytes, 0);
+    put_sealed(v, 5, 1000);
+    cr_assert_eq(backup_small(v, PV_BACKUP_APPEND), PV_OK);
+    cr_assert_eq(scan_blobs(v).scan.found, 3);
+    uint64_t len = length(v, "small.bak");
+    cr_assert_eq(backup_small(v, PV_BACKUP_TIDY), PV_OK);
+    cr_assert_eq(length(v, "small.bak"), len, "nothing is new");
+    pvt_vault_free(v);
+}
+
+Test(backup, small_blobs_of_many_steps)
+{
+    enum { COUNT = 60 };
+    struct pvt_vault *v = pvt_vault_new_open();
+    for (uint32_t i = 0; i < COUNT; i++)
+        put_sealed(v, i, 60000);
+    cr_assert_eq(backup_small(v, PV_BACKUP_APPEND), PV_OK);
+    cr_assert_gt(length(v, "small.bak"), 3 << 20);
+    struct found_blobs f = scan_blobs(v);
+    cr_assert_eq(f.scan.found, COUNT);
+    cr_assert_eq(f.scan.skipped_bytes, 0);
+    pvt_vault_free(v);
+}
+
+/* What was acknowledged by others, or swept, goes with the next tidy backup; not in one that only
+ * appends. */
+Test(backup, small_blobs_go_when_most_are_dead)
+{
+    enum { COUNT = 1100 };
+    struct pvt_vault *v = pvt_vault_new_open();
+    for (uint32_t i = 0; i < COUNT; i++)
+        put_sealed(v, i, 256);
+    cr_assert_eq(backup_small(v, PV_BACKUP_APPEND), PV_OK);
+    cr_assert_eq(backup_small(v, PV_BACKUP_TIDY), PV_OK);
+    cr_assert_eq(scan_blobs(v).scan.found, COUNT);
+    for (uint32_t i = 3; i < COUNT; i++)
+        hold(v, i, 256);
+    cr_assert_eq(backup_small(v, PV_BACKUP_APPEND), PV_OK);
+    cr_assert_eq(scan_blobs(v).scan.found, COUNT);
+    cr_assert_eq(backup_small(v, PV_BACKUP_TIDY), PV_OK);
+    cr_assert_eq(scan_blobs(v).scan.found, 3);
+    pvt_vault_free(v);
+}
+
+Test(backup, rows_that_need_no_backup_are_looked_at_once)
+{
+    enum { COUNT = 10500, BATCH = 60 };
+    struct pvt_vault *v = pvt_vault_new_open();
+    static struct pv_id ids[BATCH];
+    static struct pv_commit_op ops[BATCH + 1];
+    static struct pvt_blob blobs[BATCH];
+    for (uint32_t i = 0; i < COUNT; i += BATCH) {
+        for (uint32_t n = 0; n < BATCH; n++) {
+            blobs[n] = sealed(i + n, 256);
+            ids[n] = blobs[n].id;
+            ops[n] = pvt_blob_op(&blobs[n]);
+        }
+        ops[BATCH] = (struct pv_commit_op){
+            .type = PV_COMMIT_HELD,
+            .u.held = {.node_id = {{1}}, .ids = ids, .count = BATCH, .held = true}};
+        cr_assert_eq(pvt_commit(v, ops, BATCH), PV_OK);
+        cr_assert_eq(pvt_commit(v, ops + BATCH, 1), PV_OK);
+        for (uint32_t n = 0; n < BATCH; n++)
+            pvt_blob_free(&blobs[n]);
+    }
+    cr_assert_eq(backup_small(v, PV_BACKUP_APPEND), PV_OK);
+    cr_assert_eq(length(v, "small.bak"), 0);
+    struct pv_backup b;
+    bool end = false;
+    cr_assert_eq(pv_backup_begin(v->store, PV_BACKUP_SMALL, PV_BACKUP_APPEND, &b), PV_OK);
+    cr_assert_eq(pv_backup_step(v->store, &b, &end), PV_OK);
+    cr_assert(end && !b.changed);
+    pv_backup_abort(v->store, &b);
+    pvt_vault_free(v);
+}
+
+Test(backup, leaves_the_reserve_alone)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    put_sealed(v, 1, 256);
+    put(v, 1, 10);
+    pvt_faultfs_fail(&v->faults, PVT_FS_SPACE, 1, PV_E_IO);
+    cr_assert_eq(backup_small(v, PV_BACKUP_APPEND), PV_E_IO);
+    pvt_faultfs_heal(&v->faults);
+    v->config.reserve_bytes = UINT64_MAX / 2;
+    pvt_reopen(v);
+    cr_assert_eq(backup_small(v, PV_BACKUP_APPEND), PV_E_NOSPACE);
+    cr_assert_eq(try_backup(v), PV_E_NOSPACE);
+    cr_assert_not(exists(v, "small.bak") || exists(v, "records.bak"));
+    pvt_vault_free(v);
+}
+
+Test(backup, a_bad_byte_costs_one_small_blob)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    for (uint32_t i = 0; i < 3; i++)
+        put_sealed(v, i, 256);
+    cr_assert_eq(backup_small(v, PV_BACKUP_APPEND), PV_OK);
+    uint64_t len = length(v, "small.bak");
+    for (uint64_t at = 0; at < len; at++) {
+        overwrite(v, "small.bak", at, 0x21);
+        struct found_blobs f = scan_blobs(v);
+        cr_assert_eq(f.scan.found, 2);
+        cr_assert_eq(f.scan.skipped_bytes, len / 3);
+        overwrite(v, "small.bak", at, 0x21);
+    }
+    pvt_vault_free(v);
+}
+
+/* ---- the scan ---- */
 
 Test(backup, a_bad_byte_costs_one_record)
 {
@@ -247,14 +439,19 @@ Test(backup, a_bad_byte_costs_one_record)
     pvt_vault_free(v);
 }
 
-static bool is_good(struct pvt_vault *v)
+static bool is_good_of(struct pvt_vault *v, enum pv_backup_what what)
 {
     struct pv_backup_check c = {.at = 0};
-    cr_assert_eq(pv_backup_check_begin(v->store, &c), PV_OK);
+    cr_assert_eq(pv_backup_check_begin(v->store, what, &c), PV_OK);
     while (!c.end)
         cr_assert_eq(pv_backup_check_step(v->store, &c), PV_OK);
     pv_backup_check_close(&c);
     return !c.bad;
+}
+
+static bool is_good(struct pvt_vault *v)
+{
+    return is_good_of(v, PV_BACKUP_RECORDS);
 }
 
 Test(backup, any_bad_byte_is_seen)
@@ -283,6 +480,32 @@ Test(backup, any_bad_byte_is_seen)
     pvt_vault_free(v);
 }
 
+Test(backup, any_bad_byte_of_small_blobs_is_seen)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    cr_assert(is_good_of(v, PV_BACKUP_SMALL));
+    for (uint32_t i = 0; i < 3; i++)
+        put_sealed(v, i, 256);
+    cr_assert_eq(backup_small(v, PV_BACKUP_APPEND), PV_OK);
+    uint64_t len = length(v, "small.bak");
+    cr_assert(is_good_of(v, PV_BACKUP_SMALL));
+    for (uint64_t at = 0; at < len; at++) {
+        overwrite(v, "small.bak", at, 0x40);
+        cr_assert_not(is_good_of(v, PV_BACKUP_SMALL), "byte %ju", at);
+        overwrite(v, "small.bak", at, 0x40);
+    }
+    overwrite(v, "small.bak", 100, 0x40);
+    cr_assert_eq(backup_small(v, PV_BACKUP_ANEW), PV_OK);
+    cr_assert(is_good_of(v, PV_BACKUP_SMALL));
+    for (uint32_t i = 0; i < 60; i++)
+        put_sealed(v, 10 + i, 60000); /* over several slices */
+    cr_assert_eq(backup_small(v, PV_BACKUP_APPEND), PV_OK);
+    cr_assert(is_good_of(v, PV_BACKUP_SMALL));
+    overwrite(v, "small.bak", (1 << 20) + 5000, 1);
+    cr_assert_not(is_good_of(v, PV_BACKUP_SMALL));
+    pvt_vault_free(v);
+}
+
 Test(backup, is_looked_at_in_slices_while_others_write_it)
 {
     struct pvt_vault *v = pvt_vault_new_open();
@@ -292,7 +515,7 @@ Test(backup, is_looked_at_in_slices_while_others_write_it)
         put(v, i, 10);
     backup(v);
     cr_assert_gt(length(v, "records.bak"), 1 << 20);
-    cr_assert_eq(pv_backup_check_begin(v->store, &c), PV_OK);
+    cr_assert_eq(pv_backup_check_begin(v->store, PV_BACKUP_RECORDS, &c), PV_OK);
     cr_assert_eq(pv_backup_check_step(v->store, &c), PV_OK);
     cr_assert_not(c.end);
     cr_assert_eq(pv_fs_real()->unlink(NULL, v->vault.dir, "records.bak"), PV_OK);

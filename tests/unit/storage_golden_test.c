@@ -186,15 +186,18 @@ static void spoil(struct pvt_vault *v, const struct pvt_blob *b)
 
 static void back_up(struct pvt_vault *v)
 {
-    struct pv_backup b;
-    uint8_t meta[PV_BACKUP_META_LEN];
-    bool end = false;
-    cr_assert_eq(pv_backup_begin(v->store, &b, false), PV_OK);
-    while (!end)
-        cr_assert_eq(pv_backup_step(v->store, &b, &end), PV_OK);
-    cr_assert_eq(pv_backup_finish(v->store, &b, meta), PV_OK);
-    commit_one(v, (struct pv_commit_op){.type = PV_COMMIT_META,
-                                        .u.meta = {PV_BACKUP_META, meta, sizeof meta}});
+    for (unsigned what = 0; what < PV_BACKUP_COUNT; what++) {
+        struct pv_backup b;
+        uint8_t meta[PV_BACKUP_META_LEN];
+        bool end = false;
+        cr_assert_eq(pv_backup_begin(v->store, what, PV_BACKUP_TIDY, &b), PV_OK);
+        while (!end)
+            cr_assert_eq(pv_backup_step(v->store, &b, &end), PV_OK);
+        cr_assert_eq(pv_backup_finish(v->store, &b, meta), PV_OK);
+        commit_one(v, (struct pv_commit_op){.type = PV_COMMIT_META,
+                                            .u.meta = {pv_backup_file((enum pv_backup_what)what),
+                                                       meta, sizeof meta}});
+    }
 }
 
 /* The vault is closed afterwards. */

@@ -276,15 +276,16 @@ Test(rows, values_of_others)
     struct pv_scrub_state scrub;
     static struct pv_id lost[PV_LOST_MAX];
     size_t count;
-    uint64_t at_ms;
+    uint64_t bak_len;
     set_up(&f);
     for (unsigned len = 31; len <= 33; len += 2) {
         char sql[100];
         snprintf(sql, sizeof sql, "INSERT OR REPLACE INTO meta VALUES('records.bak',zeroblob(%u))",
                  len);
         cr_assert_eq(edit(&f, sql), PV_OK);
-        cr_assert_eq(pv_backup_begin(f.v->store, &b, false), PV_E_CORRUPT);
-        cr_assert_eq(pv_backup_age(f.v->store, &at_ms), PV_E_CORRUPT);
+        cr_assert_eq(pv_backup_begin(f.v->store, PV_BACKUP_RECORDS, PV_BACKUP_APPEND, &b),
+                     PV_E_CORRUPT);
+        cr_assert_eq(pv_backup_len(f.v->store, PV_BACKUP_RECORDS, &bak_len), PV_E_CORRUPT);
     }
     cr_assert_eq(edit(&f, "INSERT INTO meta VALUES('/lost',zeroblob(33))"), PV_OK);
     cr_assert_eq(pv_store_lost(f.v->store, lost, &count), PV_OK);

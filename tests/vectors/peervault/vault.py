@@ -125,7 +125,7 @@ def story(wall_ms):
     meta      "example" = pattern(20)
     again     a lease for pattern(304), which therefore arrives anew
     bad       pattern(65537), the first byte of its file having been inverted: twice
-    backup    of all records, then its place in meta
+    backup    of all records, and of the small blobs that nobody else holds; their places in meta
     reopen    once
     """
     k = ClusterKeys(CLUSTER_KEYS[0])
@@ -138,6 +138,7 @@ def story(wall_ms):
     old_link = x(k.loc, b"file", sha256(b"hello, vault\n"))
     kept = [file, deleted, member, address, later, newer]
     bak = b"".join(bytes.fromhex(r["envelope"]) for r in kept)
+    small_bak = sha256(small) + small
     tables = {
         "meta": [
             row("/clock", u64(later_ms) + u64(later_ms) + u64(HLC + 1)),
@@ -146,6 +147,7 @@ def story(wall_ms):
             row("/uuid", "UUID"),
             row("example", pattern(20)),
             row("records.bak", u64(7) + u64(len(bak)) + u64(len(kept)) + u64(later_ms)),
+            row("small.bak", u64(4) + u64(len(small_bak)) + u64(1) + u64(later_ms)),
         ],
         "record": [
             record_row(1, file, 0, None, prefix),
@@ -172,6 +174,8 @@ def story(wall_ms):
         files.append({"path": "quarantine/" + sha256(bad).hex() + suffix, "length": len(bad),
                       "sha256": sha256(twisted).hex()})
     files += [{"path": "records.bak", "length": len(bak), "sha256": sha256(bak).hex()},
+              {"path": "small.bak", "length": len(small_bak),
+               "sha256": sha256(small_bak).hex()},
               {"path": "vault.db"}, {"path": "vault.db-wal", "length": 0}]
     return {
         "wall_ms": wall_ms, "nodes": [n.hex() for n in nodes],
