@@ -8,12 +8,10 @@ import json
 import os
 import time
 
-from disks import Disk
+from disks import SIZE, Disk, RecordedDisk
 from harness import wait_in_sync, wait_until
 from oracle import Oracle
 from workload import Workload
-
-BY_KEY = 3  # files of each check that are read back
 
 
 class Wrong(AssertionError):
@@ -44,15 +42,18 @@ def read_back(node, keys):
             yield f"NOT WHOLE {key}: exit {result.code}: {result.err.decode()}"
 
 
-def check(nodes, oracle, rng, acknowledged=float("inf"), begun=float("inf")):
-    """What every state after a crash must show; the listing of the first node."""
+def check(nodes, oracle, read, acknowledged=float("inf"), begun=float("inf")):
+    """What every state after a crash must show; the listing of the first node.
+
+    read: which of its keys to read back, in addition to the look at every byte.
+    """
     a, listing = nodes[0], listing_of(nodes[0])
     wrong = list(oracle.findings(listing, acknowledged, begun))
     for node in nodes:
         wrong += verify(node)
     for other in nodes[1:]:
         wrong += oracle.findings_of_copy(listing_of(other), acknowledged)
-    wrong += read_back(a, rng.sample(sorted(key for key, _ in listing), min(BY_KEY, len(listing))))
+    wrong += read_back(a, read(sorted(key for key, _ in listing)))
     insist(wrong)
     return listing
 
@@ -60,9 +61,9 @@ def check(nodes, oracle, rng, acknowledged=float("inf"), begun=float("inf")):
 class Run:
     """Nodes in a folder, and what they were told."""
 
-    def __init__(self, scene, rng, folder="", pair=False, preload=None):
+    def __init__(self, scene, rng, folder="", pair=False, preload=None, clock=time.monotonic):
         self.scene, self.rng = scene, rng
-        self.oracle = Oracle(time.monotonic)
+        self.oracle = Oracle(clock)
         self.nodes = [scene.node(os.path.join(folder, name)) for name in ("ab" if pair else "a")]
         for node in self.nodes:
             node.log_path = scene.path(os.path.basename(node.vault) + ".log")
@@ -92,7 +93,8 @@ class Run:
         return acknowledged
 
     def look(self, acknowledged=float("inf")):
-        listing = check(self.nodes, self.oracle, self.rng, acknowledged)
+        listing = check(self.nodes, self.oracle, lambda keys: self.rng.sample(keys, min(3, len(keys))),
+                        acknowledged)
         self.oracle.settle(listing)
 
     def finish(self):
@@ -136,7 +138,7 @@ def kill_loop(scene, rng, crashes, pair=False):
 
 def power_cuts(scene, rng, cuts, kind, pair=False, preload=None):
     """What is answered after the cut began proves nothing: nobody would have heard of it."""
-    disk = Disk(scene, kind).format().mount()
+    disk = Disk(scene, kind).format(4 * SIZE if pair else SIZE).mount()
     run = Run(scene, rng, folder="disk", pair=pair, preload=preload)
     run.start()
 
@@ -157,4 +159,29 @@ def power_cuts(scene, rng, cuts, kind, pair=False, preload=None):
         run.look(acknowledged)
     run.finish()
     disk.unmount()
+    return run.counts()
+
+
+def replay(scene, rng, states, kind, pair=False, preload=None, seconds=2.5):
+    """Load on a disk that remembers all writes, and then a look at disks that it could have been."""
+    disk = RecordedDisk(scene, kind).format()
+    disk.mount()
+    run = Run(scene, rng, folder="disk", pair=pair, preload=preload, clock=disk.position)
+    run.start()
+    since = disk.position()
+    load = Workload(run.nodes[0], run.oracle, rng, copies=len(run.nodes))
+    load.start()
+    load.stopping.wait(seconds)
+    load.stop()
+    load.join()
+    for node in run.nodes:
+        node.stop()
+    until = disk.position()
+    disk.unmount()
+    left = Disk(scene, kind)
+    for position, image in disk.states(rng, states, since, until):
+        left.mount(image)
+        check(run.nodes, run.oracle, lambda keys: keys[:1], position, position)
+        left.unmount()
+        run.crashes += 1
     return run.counts()

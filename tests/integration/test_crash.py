@@ -3,7 +3,8 @@ import os
 import random
 import subprocess
 
-from crashes import kill_loop, power_cuts
+from crashes import kill_loop, power_cuts, replay
+from disks import tool
 from harness import sha256_of, wait_until
 
 MIB = 1 << 20
@@ -30,6 +31,38 @@ def test_power_cut_on_ext4(scene):
 
 def test_power_cut_on_xfs(scene):
     print(power_cuts(scene, *seeded(1, 2, scene), "xfs", pair=True))
+
+
+def test_disks_that_a_loss_of_power_could_have_left(scene):
+    print(replay(scene, *seeded(3, 12, scene), "ext4", seconds=1.5))
+
+
+def test_a_failed_sync_ends_the_daemon(scene):
+    """Of blob files, of their folders, of the log, of the database: exit 70, and nothing is lost."""
+    shim, trigger = tool(scene, "nosync", "-shared", "-fPIC"), scene.path("now")
+    node = scene.node("a")
+    plain = dict(node.env)
+    keys = []
+    for i, path in enumerate(["tmp/*", "blobs/??", "vault.db-wal", "vault.db"]):
+        node.env.update(LD_PRELOAD=shim, NOSYNC=os.path.join(node.vault, path), NOSYNC_FAILS=trigger)
+        node.env["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
+        node.start()
+        node.env = dict(plain)
+        keys += node.store(scene.file("good", 200000, seed=2 * i))
+        with open(trigger, "w"):
+            pass
+        result = node.run("store", scene.file("bad", 200000, seed=2 * i + 1), code=None)
+        assert result.code != 0 or path == "vault.db", result  # that one is moved later, in quiet
+        wait_until(node.ended, "the daemon to end")
+        assert node.process.returncode == 70, node.process.returncode
+        last = node.log().splitlines()[-1]
+        assert "disk failure, stopping" in last and "error=" in last, last
+        os.unlink(trigger)
+        node.start()
+        for key in keys:
+            node.run("get", key, "-o", scene.path("out"))
+            assert sha256_of(scene.path("out")) == key
+        node.stop()
 
 
 def test_client_killed_while_storing(scene):
