@@ -111,6 +111,8 @@ static void log_end(const struct pv_collect *c)
 static void finish(struct pv_collect *c)
 {
     log_end(c);
+    if (!c->dry_run && c->all.garbage.blobs > 0)
+        c->upkeep->backups = 0; /* what is gone need not stay in small.bak */
     if (c->rq != NULL && (c->why[0] == '\0' || c->dry_run))
         pv_request_ok(c->rq, describe(c));
     else if (c->rq != NULL)

@@ -15,7 +15,7 @@ struct pv_upkeep {
     struct pv_scrub *scrub;
     struct backup *backup; /* the one under way, or NULL */
     struct pv_timer backup_timer;
-    unsigned backups; /* begun since the start */
+    unsigned backups; /* begun since the start or the last collection: the first one is tidy */
 };
 
 /* Each takes over the request and answers it. */

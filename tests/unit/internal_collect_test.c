@@ -88,7 +88,9 @@ Test(collect, only_what_nothing_needs)
     cr_assert_eq(pvt_number(c->final, "garbage_blobs"), (long long)before - 1);
     pvt_client_free(c);
     cr_assert_eq(blobs_of(pvt_me(s)), before, "that was only a question");
+    s->upkeep->backups = 3;
     cr_assert_eq(freed(s, false), (long long)before - 1);
+    cr_assert_eq(s->upkeep->backups, 0, "the next backup looks what is dead");
     cr_assert_eq(blobs_of(pvt_me(s)), 1);
     assert_whole(s, "small", small, 50000);
     free(large);
