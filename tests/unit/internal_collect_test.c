@@ -492,6 +492,56 @@ Test(collect, cancelled_at_every_step)
     pvt_server_free(s);
 }
 
+/* Small files of which one is removed before each. */
+static void remove_another(struct pvt_server *s, uint64_t i)
+{
+    uint8_t *bytes = pvt_content((unsigned)(100 + i), 4000);
+    pvt_store(s, "small", bytes, 4000);
+    rm(s, "small");
+    pvt_advance(&s->net, 1000);
+    free(bytes);
+}
+
+Test(collect, purge_cancelled_at_every_step)
+{
+    struct pvt_server *s = pvt_server_new(1);
+    bool more = true;
+    for (uint64_t steps = 0; more; steps++) {
+        remove_another(s, steps);
+        struct pvt_client *c = pvt_begin(s, gc_args(false, true));
+        more = pvt_steps(&s->net, steps) && c->is_open;
+        pvt_cancel(c);
+        pvt_settle(&s->net);
+        pvt_client_free(c);
+        cr_assert_null(s->upkeep->collect);
+    }
+    cr_assert_eq(purged(s, true, true), 0, "the last one was not cancelled");
+    pvt_server_free(s);
+}
+
+Test(collect, purge_without_memory)
+{
+    struct pvt_server *s = pvt_server_new(1);
+    unsigned failed = 0;
+    for (uint64_t k = 0; k < 80; k++) {
+        remove_another(s, k);
+        json_t *args = gc_args(false, true);
+        pv_mem_fail_after(k);
+        struct pvt_client *c = pvt_begin(s, args);
+        for (int step = 0; c->is_open && step < 1000 && pvt_step(&s->net); step++)
+            continue;
+        pv_mem_fail_after(UINT64_MAX);
+        pvt_settle(&s->net);
+        cr_assert_not(c->is_open);
+        failed += c->lost || !pvt_ok(c);
+        pvt_client_free(c);
+    }
+    cr_assert_gt(failed, 5);
+    cr_assert_leq(purged(s, false, true), 1);
+    cr_assert_eq(purged(s, false, true), 0);
+    pvt_server_free(s);
+}
+
 Test(collect, without_memory)
 {
     struct pvt_server *s = pvt_server_new(1);
