@@ -72,8 +72,9 @@ static const struct key {
                              "memory for buffers of all kinds", SIZE,
                              offsetof(struct pv_config, mem_limit_bytes), 32 * MIB, 64 * GIB, NULL},
     [PV_CONFIG_DISK_LIMIT] = {"disk_limit", "0", "0 (no limit), or from 1MiB",
-                              "disk space for the vault", SIZE,
-                              offsetof(struct pv_config, disk_limit_bytes), MIB, UINT64_MAX, NULL},
+                              "disk space for files and what is known of them; it can be reloaded",
+                              SIZE, offsetof(struct pv_config, disk_limit_bytes), MIB, UINT64_MAX,
+                              NULL},
     [PV_CONFIG_CONVERGENCE] = {"convergence", "cluster", "cluster, epoch or off",
                                "where equal content becomes equal blobs: everywhere, within a "
                                "day, or never",

@@ -200,6 +200,8 @@ static enum pv_err change(struct pv_store *s, enum change what, const struct pv_
         pthread_mutex_lock(&s->state_mutex);
         s->totals.blobs -= what == DELETE_ROW;
         s->totals.blob_bytes -= what == DELETE_ROW ? row->info.size : 0;
+        if (what == DELETE_ROW && row->home == PV_HOME_ROW)
+            s->totals.row_bytes -= row->info.size;
         pthread_mutex_unlock(&s->state_mutex);
     }
     pthread_mutex_unlock(&s->placing_mutex);

@@ -153,6 +153,7 @@ static enum pv_err insert_blob(struct pv_batch *b, const struct pv_commit_op *op
     if (err == PV_OK) {
         b->effects.totals.blobs++;
         b->effects.totals.blob_bytes += op->u.blob.len;
+        b->effects.totals.row_bytes += home == PV_HOME_ROW ? op->u.blob.len : 0;
     }
     return err;
 }

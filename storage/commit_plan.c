@@ -14,7 +14,12 @@
 #include "internal/base/mem.h"
 #include "internal/base/rd.h"
 
-enum { DISK_BLOCK_LEN = 4096, ROW_OVERHEAD_LEN = 1024, RECORD_FLAGS_OFFSET = 6 };
+enum {
+    EMPTY_DB_LEN = 1 << 20,
+    DISK_BLOCK_LEN = 4096,
+    ROW_OVERHEAD_LEN = 1024,
+    RECORD_FLAGS_OFFSET = 6
+};
 
 struct pv_blob_job *pv_batch_job(struct pv_batch *b, const struct pv_id *id)
 {
@@ -73,6 +78,26 @@ static struct pv_fs_space reserve_of(const struct pv_store_config *config,
     };
 }
 
+static enum pv_err number_of(struct pv_store *s, enum pv_sql sql, uint64_t *out)
+{
+    struct pv_query q = pv_query(s->writer, sql);
+    if (pv_query_row(&q))
+        *out = pv_col_u64(&q, 0);
+    return pv_query_end(&q);
+}
+
+enum pv_err pv_store_learn_record_bytes(struct pv_store *s)
+{
+    uint64_t pages = 0, empty = 0, beside = s->totals.row_bytes + EMPTY_DB_LEN;
+    enum pv_err err = number_of(s, PV_SQL_PAGES, &pages);
+    if (err == PV_OK)
+        err = number_of(s, PV_SQL_FREE_PAGES, &empty);
+    uint64_t bytes = (pages - empty) * PV_VFS_PAGE_LEN;
+    if (err == PV_OK)
+        atomic_store(&s->record_bytes, bytes > beside ? bytes - beside : 0);
+    return err;
+}
+
 static enum pv_err learn_space(struct pv_batch *b)
 {
     const struct pv_store_config *config = &b->s->config;
@@ -81,6 +106,8 @@ static enum pv_err learn_space(struct pv_batch *b)
         return PV_OK;
     enum pv_err err = config->vault->fs->space(config->vault->fs->ctx, config->vault->dir, &space);
     if (err != PV_OK)
+        return err;
+    if ((err = pv_store_learn_record_bytes(b->s)) != PV_OK)
         return err;
     b->space = space;
     b->reserve = reserve_of(config, &space);
@@ -117,20 +144,30 @@ enum pv_err pv_store_room(struct pv_store *s)
         return err;
     struct pv_fs_space reserve = reserve_of(&s->config, &space);
     pthread_mutex_lock(&s->state_mutex);
-    uint64_t used = s->totals.blob_bytes, limit = atomic_load(&s->disk_limit);
+    uint64_t used = s->totals.blob_bytes + atomic_load(&s->record_bytes);
     pthread_mutex_unlock(&s->state_mutex);
+    uint64_t limit = atomic_load(&s->disk_limit);
     bool has_files = space.total_files == 0 || space.free_files > reserve.free_files;
     bool has_bytes = space.free_bytes >= reserve.free_bytes + file_cost(PV_BLOB_LEN_MAX) &&
                      (limit == PV_DISK_LIMIT_NONE || used + PV_BLOB_LEN_MAX <= limit);
     return has_files && has_bytes ? PV_OK : PV_E_NOSPACE;
 }
 
+/* New blobs must fit. Records are refused when it is them that took too much: else a limit that was
+ * lowered would cut a node off from what its cluster knows. */
+static bool is_over_limit(const struct pv_batch *b)
+{
+    uint64_t limit = atomic_load(&b->s->disk_limit), records = atomic_load(&b->s->record_bytes);
+    uint64_t used = b->s->totals.blob_bytes + records;
+    return limit != PV_DISK_LIMIT_NONE &&
+           (b->new_bytes > (limit > used ? limit - used : 0) || (records > 0 && used > limit));
+}
+
 static enum pv_err check_room(struct pv_batch *b, bool brings_blobs)
 {
-    uint64_t limit = atomic_load(&b->s->disk_limit), used = b->s->totals.blob_bytes;
-    if (limit != PV_DISK_LIMIT_NONE && b->new_bytes > (limit > used ? limit - used : 0))
-        return PV_E_NOSPACE;
     enum pv_err err = learn_space(b);
+    if (err == PV_OK && is_over_limit(b))
+        return PV_E_NOSPACE;
     uint64_t keep = brings_blobs ? b->reserve.free_bytes : b->reserve.free_bytes / 2;
     if (err == PV_OK && !has_room(b, keep) && !b->squeezed) {
         b->squeezed = true;

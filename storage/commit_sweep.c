@@ -52,6 +52,7 @@ static enum pv_err sweep_row(struct pv_batch *b, struct pv_commit_op *op, const 
         return err;
     b->effects.totals.blobs--;
     b->effects.totals.blob_bytes -= size;
+    b->effects.totals.row_bytes -= home == PV_HOME_ROW ? size : 0;
     op->u.sweep.swept++;
     op->u.sweep.swept_bytes += size;
     if (home == PV_HOME_FILE)

@@ -41,7 +41,9 @@ enum { PV_DB_APPLICATION_ID = 0x50565631 }; /* "PVV1" */
                  "WHERE seq>=?1 ORDER BY seq LIMIT ?2")                                         \
     X(BLOB_LAST, "SELECT coalesce(max(seq),0) FROM blob")                                       \
     X(BLOB_SWEEP, "DELETE FROM blob WHERE id=?1 AND lease_until<=?2 RETURNING seq,size,home")   \
-    X(BLOB_TOTALS, "SELECT count(*),coalesce(sum(size),0) FROM blob")                           \
+    X(BLOB_TOTALS,                                                                              \
+      "SELECT count(*),coalesce(sum(size),0),coalesce(sum(size*(home=2)),0) FROM blob")         \
+    X(PAGES, "PRAGMA page_count")                                                               \
     X(BLOB_PUT, "INSERT INTO blob(id,size,home,kind,lease_until,held,xxh3) "                    \
                 "VALUES(?1,?2,?3,?4,?5,?6,?7)")                                                 \
     X(BLOB_LEARN, "UPDATE blob SET held=held|?2, kind=CASE WHEN kind=0 THEN ?3 ELSE kind END "  \

@@ -318,8 +318,10 @@ static enum pv_err load_blobs(struct pv_store *s)
     if (pv_query_row(&q)) {
         s->totals.blobs = pv_col_u64(&q, 0);
         s->totals.blob_bytes = pv_col_u64(&q, 1);
+        s->totals.row_bytes = pv_col_u64(&q, 2);
     }
-    return pv_query_end(&q);
+    enum pv_err err = pv_query_end(&q);
+    return err == PV_OK ? pv_store_learn_record_bytes(s) : err;
 }
 
 /* ---- opening ---- */

@@ -51,7 +51,8 @@ struct pv_store;
 PV_MUST enum pv_err pv_store_open(struct pv_store **out, const struct pv_store_config *config);
 void pv_store_close(struct pv_store *s);
 
-/* Bytes of blobs at most, 0: no limit but the disk's. What is more already stays. Any thread. */
+/* Bytes of blobs, and of records beyond the first MiB of vault.db, at most; 0: no limit but the
+ * disk's. What is more already stays. Any thread. */
 void pv_store_limit(struct pv_store *s, uint64_t disk_limit);
 
 struct pv_store_origin { /* what HELLO says of a store */

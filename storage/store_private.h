@@ -20,6 +20,7 @@ enum pv_blob_home { PV_HOME_FILE = 1, PV_HOME_ROW = 2 };
 
 struct pv_totals {
     uint64_t blobs, blob_bytes, files, names, records, pending;
+    uint64_t row_bytes; /* of blob_bytes: those in vault.db */
 };
 
 /* Unknown files, while folders are looked through; the first PV_UNKNOWN_MAX are remembered. */
@@ -35,6 +36,7 @@ struct pv_store {
     uint64_t time_base_ms, mono_base_ms;
     uint64_t log_bytes_max;
     _Atomic uint64_t disk_limit;
+    _Atomic uint64_t record_bytes; /* see pv_store_learn_record_bytes */
     bool keeps_unknown; /* vault.db was lost: blob files without a row may be all that is left */
 
     struct pv_db *writer;
@@ -71,6 +73,10 @@ struct pv_store {
 enum { PV_CLOCK_LEN = 24 }; /* u64 store time, wall time (ms), highest record clock */
 
 void pv_store_fatal(struct pv_store *s, const char *what, enum pv_err err);
+
+/* Sets record_bytes: what vault.db holds but blobs, beyond what it needs when it is as good as
+ * empty. The committing thread. */
+PV_MUST enum pv_err pv_store_learn_record_bytes(struct pv_store *s);
 
 /* Whether so many bytes leave free what deletions and vault.db itself may need. NOSPACE. */
 PV_MUST enum pv_err pv_store_room_beside(struct pv_store *s, uint64_t len);

@@ -56,8 +56,8 @@
     X(MEM_SHARE_SQLITE_MIB, 8, "MiB of database pages", \
       "pages are read again", "internal/server/uv_server.c") \
     /* disk */ \
-    X(DISK_LIMIT_NONE, 0, "bytes of blobs (0: no limit)", \
-      "disk_limit: new blobs are refused, exit 7", "storage/commit_plan.c") \
+    X(DISK_LIMIT_NONE, 0, "bytes of blobs and records (0: no limit)", \
+      "disk_limit: new ones are refused, exit 7", "storage/commit_plan.c") \
     X(RESERVE_MIB, 1024, "MiB kept free, or a 20th of the disk", \
       "new blobs are refused, exit 7", "storage/commit_plan.c") \
     X(RESERVE_FILES, 1024, "inodes kept free, or a 20th", \

@@ -231,6 +231,31 @@ Test(full, the_limit_can_be_raised_and_lowered)
     pvt_vault_free(v);
 }
 
+/* Tiny files are records and no blobs: they count, too. What is not theirs may still come. */
+Test(full, the_limit_counts_records)
+{
+    struct pvt_vault *v = pvt_vault_new();
+    v->config.disk_limit = 3 << 20;
+    pvt_vault_open(v);
+    struct pvt_blob blob = pvt_blob_make(1, 70000);
+    enum pv_err err = PV_OK;
+    uint32_t no = 0;
+    bool applied;
+    for (; err == PV_OK && no < 20000; no++) {
+        struct pvt_record r = pvt_record_make(PV_RECORD_FILE, no, no + 1, 0, 0);
+        err = pvt_put_record(v, &r, false, &applied);
+    }
+    cr_assert_eq(err, PV_E_NOSPACE);
+    cr_assert_gt(no, 1000);
+    cr_assert_eq(pvt_put_blob(v, &blob), PV_E_NOSPACE);
+    struct pvt_record gone = pvt_record_make(PV_RECORD_FILE, 1, 100000, PV_RECORD_TOMBSTONE, 1);
+    cr_assert_eq(pvt_put_record(v, &gone, false, &applied), PV_OK);
+    pv_store_limit(v->store, 6 << 20);
+    cr_assert_eq(pvt_put_blob(v, &blob), PV_OK);
+    pvt_blob_free(&blob);
+    pvt_vault_free(v);
+}
+
 /* What waits in the log needs its place in vault.db, so it is not free; moving the log settles it.
  */
 Test(full, the_log_counts_as_taken_until_it_is_moved)
