@@ -99,7 +99,7 @@ void pv_config_default(struct pv_config *out);
  * All of the settings. Every value is checked, also one that another overrides. *out is written on
  * success only. why (PV_CONFIG_WHY_MAX bytes) gets one line for a person on errors.
  * PV_E_INVALID: an unknown or repeated key, a malformed value; why names key, and file and line or
- * variable or flag. PV_E_LIMIT: the file is too large. PV_E_AUTH, PV_E_IO: it cannot be read (it
+ * variable or flag. PV_E_AUTH, PV_E_IO: the file cannot be read (it
  * may be absent). PV_E_NOMEM.
  */
 PV_MUST enum pv_err pv_config_load(struct pv_config *out, const struct pv_config_source *source,

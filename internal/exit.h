@@ -19,6 +19,10 @@ enum pv_exit {
     PV_EXIT_INTERNAL = 70,
 };
 
+/* What to say when vault.db fails its sums. */
+#define PV_DB_DAMAGED_TEXT \
+    "vault.db is damaged: `peervault doctor --rebuild` makes it anew from what is left"
+
 /* The exit code that an error means when no better one is known. */
 static inline enum pv_exit pv_exit_of(enum pv_err err)
 {

@@ -138,10 +138,17 @@ static bool take_small(void *arg, const uint8_t *bytes, size_t len)
 static void scan_file(struct rebuild *r, const char *name, bool is_small)
 {
     struct pv_scan scan;
+    struct pv_fs_stat st;
     pv_fd fd;
     if (r->err != PV_OK)
         return;
-    enum pv_err err = r->fs->open(r->fs->ctx, r->dir, name, PV_FS_READ, &fd);
+    enum pv_err err = r->fs->stat_at(r->fs->ctx, r->dir, name, &st);
+    if (err == PV_OK && !st.is_regular) {
+        r->report->gaps++;
+        return;
+    }
+    if (err == PV_OK)
+        err = r->fs->open(r->fs->ctx, r->dir, name, PV_FS_READ, &fd);
     if (err == PV_E_NOT_FOUND)
         return;
     if (err == PV_OK) {
@@ -279,6 +286,14 @@ static enum pv_err move(struct rebuild *r, const char *from, const char *to)
     return err == PV_E_NOT_FOUND ? PV_OK : err;
 }
 
+static enum pv_err to_quarantine(struct rebuild *r, const char *name)
+{
+    char to[PATH_MAX_LEN];
+    (void)snprintf(to, sizeof to, "quarantine/%llu.%s", (unsigned long long)pv_env_wall_ms(r->env),
+                   name);
+    return move(r, name, to);
+}
+
 static enum pv_err sync_dir(struct rebuild *r)
 {
     return r->fs->sync(r->fs->ctx, r->dir);
@@ -298,20 +313,51 @@ static void check_version(struct rebuild *r)
     }
 }
 
+/* A file that only this user may not read is not damaged: it must stay what it is. */
+static enum pv_err may_read(struct rebuild *r, const char *name)
+{
+    struct pv_fs_stat st;
+    pv_fd fd;
+    enum pv_err err = r->fs->stat_at(r->fs->ctx, r->dir, name, &st);
+    if (err != PV_OK || !st.is_regular)
+        return err == PV_E_NOT_FOUND ? PV_OK : err;
+    err = r->fs->open(r->fs->ctx, r->dir, name, PV_FS_READ, &fd);
+    if (err == PV_OK)
+        (void)r->fs->close(r->fs->ctx, fd); /* was only looked at */
+    return err == PV_E_AUTH ? err : PV_OK;
+}
+
 /*
- * The log first: cut short between the two, the next time finds the database and takes it along.
- * The log beside it then is one that SQLite made when it looked at the version: nothing is in it,
- * because the vault is not opened before the rebuild has ended.
+ * Where there is a log that was put aside, the one beside vault.db is one that SQLite made when it
+ * looked at the version: nothing is in it, because the vault is not opened before the rebuild has
+ * ended. One that is no file goes where it keeps nobody from reading vault.db.
  */
+static enum pv_err put_log_aside(struct rebuild *r)
+{
+    struct pv_fs_stat st;
+    enum pv_err err = r->fs->stat_at(r->fs->ctx, r->dir, "vault.db-wal", &st);
+    if (err != PV_OK)
+        return err == PV_E_NOT_FOUND ? PV_OK : err;
+    if (!st.is_regular) {
+        r->report->gaps++;
+        return to_quarantine(r, "vault.db-wal");
+    }
+    if (!exists(&r->setup->vault, lost_log))
+        return move(r, "vault.db-wal", lost_log);
+    return r->fs->unlink(r->fs->ctx, r->dir, "vault.db-wal");
+}
+
+/* The log first: cut short between the two, the next time finds the database and takes it along. */
 static void put_aside(struct rebuild *r)
 {
     if (exists(&r->setup->vault, lost_db)) /* cut short: vault.db is its beginning */
         return;
-    if (!exists(&r->setup->vault, lost_log))
-        r->err = move(r, "vault.db-wal", lost_log);
-    else
-        r->err = r->fs->unlink(r->fs->ctx, r->dir, "vault.db-wal");
-    if (r->err == PV_OK || r->err == PV_E_NOT_FOUND)
+    r->err = may_read(r, "vault.db");
+    if (r->err == PV_OK)
+        r->err = may_read(r, "vault.db-wal");
+    if (r->err == PV_OK)
+        r->err = put_log_aside(r);
+    if (r->err == PV_OK)
         r->err = move(r, "vault.db", lost_db);
     if (r->err == PV_OK)
         r->err = sync_dir(r);
@@ -320,12 +366,8 @@ static void put_aside(struct rebuild *r)
 static void put_away(struct rebuild *r)
 {
     static const char *const names[] = {lost_log, lost_db};
-    unsigned long long now = (unsigned long long)pv_env_wall_ms(r->env);
-    for (size_t i = 0; r->err == PV_OK && i < PV_COUNT(names); i++) {
-        char to[PATH_MAX_LEN];
-        (void)snprintf(to, sizeof to, "quarantine/%llu.%s", now, names[i]);
-        r->err = move(r, names[i], to);
-    }
+    for (size_t i = 0; r->err == PV_OK && i < PV_COUNT(names); i++)
+        r->err = to_quarantine(r, names[i]);
     if (r->err == PV_OK)
         r->err = sync_dir(r);
 }
@@ -337,6 +379,7 @@ static void rebuild(struct rebuild *r)
     struct pv_store_config config = {.vault = &r->setup->vault,
                                      .env = r->env,
                                      .cache_bytes = CACHE_BYTES,
+                                     .make_anew = true,
                                      .reserve_bytes = UINT64_MAX};
     check_version(r);
     if (r->err == PV_OK)

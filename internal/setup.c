@@ -117,10 +117,30 @@ static size_t file_in_the_way(const char *path, const struct pv_fs *fs)
     return err == PV_E_NOT_FOUND ? strlen(part) : 0;
 }
 
+/* The same for what a vault is made of. */
+static const char *no_sub_folder(const char *path, const struct pv_fs *fs)
+{
+    static const char *const names[] = {"blobs", "tmp", "quarantine"};
+    for (size_t i = 0; i < PV_COUNT(names); i++) {
+        PV_AUTO_FREE char *part = pv_asprintf("%s/%s", path, names[i]);
+        struct pv_fs_stat st;
+        if (part != NULL && fs->stat_at(fs->ctx, PV_FD_NONE, part, &st) == PV_OK &&
+            !st.is_directory)
+            return names[i];
+    }
+    return NULL;
+}
+
 /* What NOT_FOUND means for a vault's path: IO with a line, when a file is in the way. */
 static enum pv_err explain_not_found(const char *path, const struct pv_fs *fs, char *why)
 {
     size_t len = file_in_the_way(path, fs);
+    const char *name = len == 0 ? no_sub_folder(path, fs) : NULL;
+    if (name != NULL) {
+        SAY(why, "%.300s/%s is no folder (a link to one is not followed): put the folder back",
+            path, name);
+        return PV_E_IO;
+    }
     if (len == 0)
         return PV_E_NOT_FOUND;
     SAY(why, "%.*s is not a folder: move it away, or name another folder with --vault",
@@ -173,6 +193,21 @@ out:
     pv_keyring_wipe(keyring);
     pv_free(keyring);
     return err;
+}
+
+/* What is wrong with the keyring or the identity, and what to do. */
+static const char *secret_trouble(const struct pv_vault *v, const char *name, enum pv_err err)
+{
+    struct pv_fs_stat st = {.is_regular = true};
+    if (err == PV_E_NOT_FOUND)
+        return "is missing: put it back from a backup";
+    if (v->fs->stat_at(v->fs->ctx, v->dir, name, &st) == PV_OK && !st.is_regular)
+        return "is no file: put it back from a backup";
+    if (err == PV_E_AUTH)
+        return (st.mode & 077) != 0
+                   ? "may be read by others: chmod 600 it, and think of new secrets"
+                   : "may not be read by this user";
+    return err == PV_E_CORRUPT ? "is damaged: put it back from a backup" : pv_err_text(err);
 }
 
 /* Given secrets must be the keyring's own: silently using another would split a cluster. */
@@ -243,16 +278,14 @@ enum pv_err pv_setup_open(struct pv_setup *out, const char *path, const struct p
     } else if (err == PV_E_NOT_FOUND) {
         SAY(why, "no vault at %s: make one with `peervault init`", path);
     } else if (err == PV_E_CORRUPT && line > 0) {
-        SAY(why, "%s/keyring, line %u: malformed", path, line);
-    } else if (err == PV_E_AUTH && is_open) {
-        SAY(why, "%s/keyring may be read by others: chmod 600 it, and think of new secrets", path);
+        SAY(why, "%.200s/keyring, line %u: malformed: put the keyring back from a backup", path,
+            line);
+    } else if (err != PV_OK && is_open) {
+        SAY(why, "%.200s/keyring %s", path, secret_trouble(&out->vault, "keyring", err));
     } else if (err != PV_OK) {
         SAY(why, "cannot open the vault %s: %s", path, pv_err_text(err));
     } else if ((err = pv_identity_load(&out->identity, fs, out->vault.dir)) != PV_OK) {
-        SAY(why, "%.200s/identity: %s", path,
-            err == PV_E_AUTH        ? "may be read by others: chmod 600 it"
-            : err == PV_E_NOT_FOUND ? "is missing: put it back from a backup"
-                                    : pv_err_text(err));
+        SAY(why, "%.200s/identity %s", path, secret_trouble(&out->vault, "identity", err));
         err = err == PV_E_NOT_FOUND ? PV_E_CORRUPT : err; /* there is a vault */
     } else {
         err = check_secrets(&out->keyring, secrets, why);

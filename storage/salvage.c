@@ -52,6 +52,8 @@ enum pv_err pv_salvage_open(struct pv_salvage **out, const struct pv_vault *vaul
 {
     struct pv_fs_stat st;
     enum pv_err err = vault->fs->stat_at(vault->fs->ctx, vault->dir, name, &st);
+    if (err == PV_OK && !st.is_regular)
+        err = PV_E_CORRUPT;
     if (err != PV_OK)
         return err;
     struct pv_salvage *s = pv_calloc(1, sizeof *s);

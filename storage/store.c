@@ -194,26 +194,13 @@ static enum pv_err load_own(struct pv_store *s)
     return err == PV_E_NOT_FOUND || err == PV_E_LIMIT ? PV_OK : err;
 }
 
-static bool is_blob_name(void *arg, const char *name)
-{
-    struct pv_id id;
-    *(bool *)arg = pv_blob_path_parse(&id, name) == PV_OK;
-    return !*(bool *)arg;
-}
-
 /*
  * A new store. Blob files that are here already are those of a vault.db that is gone: no crash
  * leaves them, because nothing is stored before vault.db is.
  */
 static enum pv_err invent_own(struct pv_store *s)
 {
-    const struct pv_fs *fs = s->config.vault->fs;
-    enum pv_err err = PV_OK;
-    for (unsigned i = 0; i < 256 && err == PV_OK && !s->keeps_unknown; i++) {
-        char path[sizeof "blobs/00"];
-        snprintf(path, sizeof path, "blobs/%02x", i & 0xff);
-        err = fs->list(fs->ctx, s->config.vault->dir, path, is_blob_name, &s->keeps_unknown);
-    }
+    enum pv_err err = pv_store_look_for_blobs(s, &s->keeps_unknown);
     pv_env_random(s->config.env, s->origin.uuid, sizeof s->origin.uuid);
     s->time_base_ms = pv_env_wall_ms(s->config.env);
     if (err == PV_OK)
@@ -346,6 +333,8 @@ static enum pv_err open_all(struct pv_store *s, bool *known)
     struct pv_vfs_config vfs = {s->config.vault->fs, s->config.vault->dir, s->config.env, vfs_fatal,
                                 s};
     enum pv_err err = pv_vfs_new(&s->vfs, &vfs);
+    if (err == PV_OK)
+        err = pv_store_look(s);
     if (err == PV_OK)
         err = pv_db_open(&s->writer, s->vfs, s->config.env->log);
     if (err == PV_OK)

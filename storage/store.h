@@ -41,12 +41,15 @@ struct pv_store_config {
      * If it returns, every later commit fails with PV_E_IO. Any thread.
      */
     void (*fatal)(const char *what);
+    bool make_anew; /* vault.db, whatever is left of an old one; else CORRUPT */
 };
 
 struct pv_store;
 /*
- * Creates vault.db when there is none, empties tmp/, counts the opening. PV_E_UNSUPPORTED: the
- * vault was written by a later version (nothing is changed).
+ * Creates vault.db in a vault that has nothing yet, empties tmp/, counts the opening. CORRUPT: it
+ * is damaged; or missing or empty, and there are blob files or a log; or a rebuild was cut short;
+ * or what lies there is no file. UNSUPPORTED: the vault was written by a later version (nothing is
+ * changed).
  */
 PV_MUST enum pv_err pv_store_open(struct pv_store **out, const struct pv_store_config *config);
 void pv_store_close(struct pv_store *s);

@@ -72,6 +72,10 @@ struct pv_store {
 
 enum { PV_CLOCK_LEN = 24 }; /* u64 store time, wall time (ms), highest record clock */
 
+/* store_look.c: what lies there; errors of pv_store_open. */
+PV_MUST enum pv_err pv_store_look(const struct pv_store *s);
+PV_MUST enum pv_err pv_store_look_for_blobs(const struct pv_store *s, bool *found);
+
 void pv_store_fatal(struct pv_store *s, const char *what, enum pv_err err);
 
 /* Sets record_bytes: what vault.db holds but blobs, beyond what it needs when it is as good as

@@ -190,6 +190,10 @@ enum pv_exit pv_access_lock(struct pv_access *a, const struct pv_cli *cli, uint6
         return pv_out_fail(PV_EXIT_FAILED,
                            "the vault %s is on a read-only file system: mount it read-write",
                            cli->vault);
+    if (err == PV_E_INVALID || err == PV_E_AUTH)
+        return pv_out_fail(err == PV_E_AUTH ? PV_EXIT_DENIED : PV_EXIT_FAILED,
+                           "cannot lock the vault %s: its file `lock` is %s: remove it", cli->vault,
+                           err == PV_E_AUTH ? "somebody else's, or a link" : "no file");
     if (err != PV_OK)
         return pv_out_fail(pv_exit_of(err), "cannot lock the vault %s: %s", cli->vault,
                            pv_err_text(err));

@@ -89,9 +89,6 @@ static enum pv_exit examine(const struct pv_cli *cli)
             note(&f, "no daemon runs: start one with `peervault daemon`");
     }
     exit = pv_client_close(client, exit);
-    if (exit == PV_EXIT_CORRUPT)
-        pv_cli_note(cli, "where vault.db is what is damaged, `peervault doctor --rebuild` makes it "
-                         "anew from all that is left");
     if (exit == PV_EXIT_OK && cli->json)
         exit = pv_out_json(json_pack("{s:O, s:O}", "problems", json_object_get(status, "problems"),
                                      "look", f.list));

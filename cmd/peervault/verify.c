@@ -116,11 +116,11 @@ static enum pv_exit judge(const struct verifying *v, const json_t *r, bool repai
         return PV_EXIT_OK;
     }
     if (json_is_true(json_object_get(r, "bad_pages")) || pv_json_int(r, "bad_records") > 0)
-        return pv_out_fail(PV_EXIT_CORRUPT, "vault.db is damaged: `peervault doctor --rebuild` "
-                                            "makes it anew from what is left");
+        return pv_out_fail(PV_EXIT_CORRUPT, PV_DB_DAMAGED_TEXT);
     if (pv_json_int(r, "damaged") == 0 && json_is_true(json_object_get(r, "bad_backup")))
-        return pv_out_fail(PV_EXIT_CORRUPT, "a backup of vault.db is damaged: `peervault verify "
-                                            "--deep --repair` writes it anew");
+        return pv_out_fail(PV_EXIT_CORRUPT, "a backup of vault.db is damaged: %s",
+                           repair ? "take away what lies in its place"
+                                  : "`peervault verify --deep --repair` writes it anew");
     if (pv_json_int(r, "damaged") == 0)
         return pv_out_fail(PV_EXIT_CORRUPT, "the counts are wrong: stop the daemon, and start it "
                                             "again");

@@ -158,7 +158,7 @@ static void on_done(struct pv_job *job)
     }
     if (job->err != PV_OK) {
         pv_request_fail(l->rq, pv_exit_of(job->err), "cannot list the records: %s",
-                        pv_err_text(job->err));
+                        job->err == PV_E_CORRUPT ? PV_DB_DAMAGED_TEXT : pv_err_text(job->err));
         release(l);
         return;
     }

@@ -28,6 +28,20 @@ static void fail(struct server *s, enum pv_err err, const char *what)
     (void)snprintf(s->why, PV_SETUP_TEXT_MAX, "%s: %s", what, pv_err_text(err));
 }
 
+static void fail_to_open(struct server *s, enum pv_err err)
+{
+    if (err != PV_E_CORRUPT && err != PV_E_UNSUPPORTED) {
+        fail(s, err, "cannot open the vault");
+        return;
+    }
+    if (s->err == PV_OK)
+        (void)snprintf(s->why, PV_SETUP_TEXT_MAX, "%s",
+                       err == PV_E_CORRUPT ? PV_DB_DAMAGED_TEXT
+                                           : "a later version of peervault wrote this vault: use "
+                                             "that one or a newer one");
+    s->err = s->err == PV_OK ? err : s->err;
+}
+
 static void fail_to_listen(struct server *s, enum pv_err err)
 {
     const char *what = pv_err_text(err);
@@ -453,7 +467,7 @@ static void on_node_ready(void *arg, enum pv_err err)
     if (s->stopping)
         return;
     if (err != PV_OK) {
-        fail(s, err, "cannot read the vault");
+        fail_to_open(s, err);
         stop(s);
         return;
     }
@@ -532,12 +546,7 @@ enum pv_err pv_server_run(const struct pv_server_config *config, char *why)
     if (err == PV_OK)
         err = start_sessions(s);
     if (err != PV_OK) {
-        fail(s, err,
-             err == PV_E_CORRUPT ? "vault.db is damaged: `peervault doctor --rebuild` makes it "
-                                   "anew from what is left"
-             : err == PV_E_UNSUPPORTED
-                 ? "a later version of peervault wrote this vault: use that one or a newer one"
-                 : "cannot open the vault");
+        fail_to_open(s, err);
         close_handles(s);
         if (s->control != NULL)
             pv_control_server_close(s->control, on_nothing_left, s);

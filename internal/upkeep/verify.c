@@ -36,9 +36,7 @@ static void release(struct pv_verify *v)
 void pv_verify_fail(struct pv_verify *v, enum pv_err err)
 {
     if (err == PV_E_CORRUPT)
-        pv_request_fail(v->rq, PV_EXIT_CORRUPT,
-                        "vault.db is damaged, not all was checked: `peervault doctor --rebuild` "
-                        "makes it anew from what is left");
+        pv_request_fail(v->rq, PV_EXIT_CORRUPT, PV_DB_DAMAGED_TEXT " (not all was checked)");
     else
         pv_request_fail(v->rq, pv_exit_of(err),
                         "cannot read the vault: %s: not all of it was checked", pv_err_text(err));

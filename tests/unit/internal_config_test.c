@@ -445,7 +445,7 @@ Test(config, odd_files_are_refused)
     write_bytes(f, PV_CONFIG_FILE_NAME, text, PV_CONFIG_FILE_MAX);
     assert_loads(f);
     write_bytes(f, PV_CONFIG_FILE_NAME, text, PV_CONFIG_FILE_MAX + 1);
-    cr_assert_eq(load(f), PV_E_LIMIT);
+    cr_assert_eq(load(f), PV_E_INVALID);
     assert_one_line(f->why, "peervault.conf: larger than");
     memset(text, '#', 4096);
     write_bytes(f, PV_CONFIG_FILE_NAME, text, 4096);

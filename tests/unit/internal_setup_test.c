@@ -263,7 +263,7 @@ Test(setup, secrets_without_folders)
     snprintf(command, sizeof command, "cd '%s' && rm -rf */ identity", p->path);
     cr_assert_eq(system(command), 0);
     cr_assert_eq(open_with(p, &none, &s), PV_E_CORRUPT);
-    cr_assert(says(p, "identity: is missing"));
+    cr_assert(says(p, "identity is missing"));
     cr_assert_eq(pvt_open_fds(), fds);
     place_free(p);
 }
@@ -288,13 +288,13 @@ Test(setup, damaged_or_exposed_files)
     cr_assert_eq(create(p, &none, false), PV_OK);
     remove_file(p, "identity");
     cr_assert_eq(open_with(p, &none, &s), PV_E_CORRUPT);
-    cr_assert(says(p, "identity: is missing"));
+    cr_assert(says(p, "identity is missing"));
     cr_assert_eq(create(p, &none, false), PV_E_EXISTS);
     write_file(p, "identity", "nonsense", 0600);
     cr_assert_eq(open_with(p, &none, &s), PV_E_CORRUPT);
     write_file(p, "identity", "nonsense", 0644);
     cr_assert_eq(open_with(p, &none, &s), PV_E_AUTH);
-    cr_assert(says(p, "identity: may be read by others"));
+    cr_assert(says(p, "identity may be read by others"));
     write_file(p, "keyring", "peervault-keyring 1\nnonsense\n", 0600);
     cr_assert_eq(open_with(p, &none, &s), PV_E_CORRUPT);
     cr_assert(says(p, "line 2"));

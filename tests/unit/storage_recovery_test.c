@@ -87,6 +87,7 @@ Test(recovery, a_commit_in_doubt_keeps_its_files)
     unsigned in_doubt = 0;
     enum pv_err err = PV_E_NOMEM;
     v->config.cache_bytes = 128 << 20; /* so that all is written at once, by COMMIT */
+    v->config.make_anew = true;        /* each time */
     for (unsigned i = 0; i < ROWS; i++)
         rows[i] = pvt_blob_make(i, 60000);
     for (unsigned n = 0; err != PV_OK; n++) {
@@ -217,8 +218,11 @@ Test(recovery, blob_files_outlive_a_lost_database)
     }
     pvt_vault_close(v);
     pvt_vault_forget(v);
+    cr_assert_eq(pvt_vault_try_open(v), PV_E_CORRUPT);
+    v->config.make_anew = true;
     for (unsigned opening = 0; opening < 2; opening++) { /* for good, not just this once */
         pvt_vault_open(v);
+        v->config.make_anew = false;
         cr_assert_neq(memcmp(uuid, pv_store_origin(v->store).uuid, sizeof uuid), 0);
         cr_assert_eq(pvt_put_blob(v, &fresh), PV_OK);
         cr_assert_eq(pvt_find_unknown(v, ids), 0); /* none to be deleted */
@@ -232,6 +236,33 @@ Test(recovery, blob_files_outlive_a_lost_database)
         pvt_blob_free(&b[i]);
     }
     pvt_blob_free(&fresh);
+    pvt_vault_free(v);
+}
+
+/* Nothing is made, and nothing thrown away, where there was a vault.db. */
+Test(recovery, a_log_outlives_its_database)
+{
+    struct pvt_vault *v = pvt_vault_new();
+    struct pvt_blob b = pvt_blob_make(1, 3000);
+    struct pv_commit_op op = pvt_blob_op(&b);
+    struct pv_fs_stat before, after;
+    cr_assert_eq(commit_and_die(v, &op, 1, UINT64_MAX), PV_OK);
+    cr_assert_eq(pv_vault_open(&v->vault, v->path, pv_fs_real()), PV_OK);
+    pv_fd dir = v->vault.dir;
+    cr_assert_eq(pv_fs_real()->stat_at(NULL, dir, "vault.db-wal", &before), PV_OK);
+    cr_assert_eq(pv_fs_real()->rename(NULL, dir, "vault.db", dir, "kept"), PV_OK);
+    pv_vault_close(&v->vault);
+    cr_assert_eq(pvt_vault_try_open(v), PV_E_CORRUPT);
+    cr_assert_eq(pv_vault_open(&v->vault, v->path, pv_fs_real()), PV_OK);
+    cr_assert_eq(pv_fs_real()->stat_at(NULL, v->vault.dir, "vault.db", &after), PV_E_NOT_FOUND);
+    cr_assert_eq(pv_fs_real()->stat_at(NULL, v->vault.dir, "vault.db-wal", &after), PV_OK);
+    cr_assert_eq(after.size_bytes, before.size_bytes);
+    dir = v->vault.dir;
+    cr_assert_eq(pv_fs_real()->rename(NULL, dir, "kept", dir, "vault.db"), PV_OK);
+    pv_vault_close(&v->vault);
+    pvt_vault_open(v);
+    cr_assert(pvt_has_blob(v, &b));
+    pvt_blob_free(&b);
     pvt_vault_free(v);
 }
 

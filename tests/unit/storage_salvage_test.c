@@ -214,6 +214,7 @@ Test(salvage, a_blob_file_gets_its_row_back)
     cr_assert_eq(pvt_put_blob(v, &b), PV_OK);
     pvt_vault_close(v);
     pvt_vault_forget(v);
+    v->config.make_anew = true;
     pvt_vault_open(v);
     cr_assert_not(pvt_has_blob(v, &b));
     uint64_t renames = pvt_faultfs_count(&v->faults, PVT_FS_RENAME);
