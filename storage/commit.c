@@ -4,7 +4,7 @@
  * bad blobs    leave first, in transactions of their own (commit_bad.c)
  * plan         what is new, whether there is room; each distinct blob file becomes a job
  *              (commit_plan.c)
- * files        in waves of blob_files_max: write temps, start write-back, sync each; then
+ * files        in waves of blob_files_max: write temps, start write-back, sync all; then
  *              rename all into place and sync each touched folder once
  * transaction  one savepoint a commit, so that one that fails takes no other along; sweeps last,
  *              so that they see what the others use
@@ -69,37 +69,64 @@ static bool write_temp(struct pv_batch *b, struct pv_blob_job *job, bool first)
     }
     job->in_temp = true;
     err = fs->write(fs->ctx, job->fd, job->bytes, job->len, 0);
+    if (err == PV_OK)
+        err = fs->start_writeback(fs->ctx, job->fd);
     if (err != PV_OK)
         fail_job(b, job, err, "write");
-    else
-        (void)fs->start_writeback(fs->ctx, job->fd); /* a hint; the sync decides */
     return true;
 }
 
-static void sync_temp(struct pv_batch *b, struct pv_blob_job *job)
+struct wave {
+    pv_fd fds[PV_COMMIT_BLOBS_MAX];
+    size_t count;
+};
+
+/* Syncs them side by side and closes them; a failed sync is fatal. */
+static enum pv_err sync_wave(struct pv_batch *b, struct wave *w, const char *what)
 {
     const struct pv_fs *fs = b->s->config.vault->fs;
-    if (job->fd == PV_FD_NONE)
-        return;
-    if (job->err == PV_OK && !broken(b)) {
-        job->err = fs->sync(fs->ctx, job->fd);
-        if (job->err != PV_OK)
-            pv_store_fatal(b->s, "sync blob", job->err);
+    enum pv_err err = broken(b) ? PV_E_IO : pv_fs_sync_all(fs, w->fds, w->count);
+    if (err != PV_OK)
+        pv_store_fatal(b->s, what, err);
+    for (size_t i = 0; i < w->count; i++)
+        (void)fs->close(fs->ctx, w->fds[i]); /* nothing is left that it could report */
+    w->count = 0;
+    return err;
+}
+
+static void sync_temps(struct pv_batch *b, struct pv_blob_job *jobs, size_t count)
+{
+    const struct pv_fs *fs = b->s->config.vault->fs;
+    struct wave w = {.count = 0};
+    for (size_t i = 0; i < count; i++) {
+        if (jobs[i].fd == PV_FD_NONE)
+            continue;
+        if (jobs[i].err == PV_OK)
+            w.fds[w.count++] = jobs[i].fd;
+        else
+            (void)fs->close(fs->ctx, jobs[i].fd); /* it goes anyway */
+        jobs[i].fd = PV_FD_NONE;
     }
-    (void)fs->close(fs->ctx, job->fd); /* synced already: nothing is left that it could report */
-    job->fd = PV_FD_NONE;
+    enum pv_err err = sync_wave(b, &w, "sync blob");
+    for (size_t i = 0; i < count && err != PV_OK; i++)
+        jobs[i].err = err;
+}
+
+/* How many files are open at once. */
+static size_t wave_max(const struct pv_batch *b)
+{
+    unsigned max = b->s->config.blob_files_max;
+    return max != 0 && max < PV_COMMIT_BLOBS_MAX ? max : PV_COMMIT_BLOBS_MAX;
 }
 
 static void write_temps(struct pv_batch *b)
 {
-    unsigned max = b->s->config.blob_files_max;
     size_t from = 0, end = 0;
     for (; from < b->job_count; from = end) {
-        while (end < b->job_count && end - from < (max != 0 ? max : PV_COMMIT_BLOBS_MAX) &&
+        while (end < b->job_count && end - from < wave_max(b) &&
                write_temp(b, &b->jobs[end], end == from))
             end++;
-        for (size_t i = from; i < end; i++)
-            sync_temp(b, &b->jobs[i]);
+        sync_temps(b, &b->jobs[from], end - from);
     }
 }
 
@@ -128,12 +155,17 @@ static void place_file(struct pv_batch *b, struct pv_blob_job *job)
     job->in_place = true;
 }
 
+static enum pv_err open_folder(struct pv_store *s, const char *path, pv_fd *out)
+{
+    const struct pv_fs *fs = s->config.vault->fs;
+    return fs->open(fs->ctx, s->config.vault->dir, path, PV_FS_READ | PV_FS_DIRECTORY, out);
+}
+
 enum pv_err pv_sync_folder(struct pv_store *s, const char *path)
 {
     const struct pv_fs *fs = s->config.vault->fs;
     pv_fd fd;
-    enum pv_err err =
-        fs->open(fs->ctx, s->config.vault->dir, path, PV_FS_READ | PV_FS_DIRECTORY, &fd);
+    enum pv_err err = open_folder(s, path, &fd);
     if (err != PV_OK)
         return err;
     err = fs->sync(fs->ctx, fd);
@@ -143,14 +175,40 @@ enum pv_err pv_sync_folder(struct pv_store *s, const char *path)
     return err;
 }
 
-static void sync_blob_folder(struct pv_batch *b, unsigned folder)
+static enum pv_err open_blob_folder(struct pv_batch *b, unsigned folder, pv_fd *out)
 {
     char path[sizeof "blobs/00"];
     snprintf(path, sizeof path, "blobs/%02x", folder & 0xff);
-    enum pv_err err = pv_sync_folder(b->s, path);
-    for (size_t i = 0; i < b->job_count && err != PV_OK; i++)
+    return open_folder(b->s, path, out);
+}
+
+static void fail_folder(struct pv_batch *b, unsigned folder, enum pv_err err)
+{
+    for (size_t i = 0; i < b->job_count; i++)
         if (b->jobs[i].id.b[0] == folder && b->jobs[i].err == PV_OK)
             fail_job(b, &b->jobs[i], err, "sync folder");
+}
+
+/* In waves, too; one ends early when there is no descriptor left. */
+static void sync_blob_folders(struct pv_batch *b, const bool touched[static 256])
+{
+    struct wave w = {.count = 0};
+    for (unsigned i = 0; i < 256 && !broken(b); i++) {
+        if (!touched[i])
+            continue;
+        if (w.count == wave_max(b))
+            (void)sync_wave(b, &w, "sync folder");
+        enum pv_err err = open_blob_folder(b, i, &w.fds[w.count]);
+        if (err == PV_E_LIMIT && w.count > 0) {
+            (void)sync_wave(b, &w, "sync folder");
+            err = open_blob_folder(b, i, &w.fds[0]);
+        }
+        w.count += err == PV_OK;
+        if (err != PV_OK)
+            fail_folder(b, i, err);
+    }
+    if (w.count > 0)
+        (void)sync_wave(b, &w, "sync folder");
 }
 
 static void place_files(struct pv_batch *b)
@@ -160,9 +218,7 @@ static void place_files(struct pv_batch *b)
         place_file(b, &b->jobs[i]);
         touched[b->jobs[i].id.b[0]] |= b->jobs[i].in_place;
     }
-    for (unsigned i = 0; i < 256 && !broken(b); i++)
-        if (touched[i])
-            sync_blob_folder(b, i);
+    sync_blob_folders(b, touched);
 }
 
 /* Temporary files of failed jobs, and files in place for which there is no row, for certain. */

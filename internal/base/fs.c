@@ -8,6 +8,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -147,7 +149,7 @@ static enum pv_err real_start_writeback(void *ctx, pv_fd fd)
 {
     (void)ctx;
     int result = sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-    return result < 0 && errno == ENOSYS ? PV_OK : check(result); /* only a hint, after all */
+    return result < 0 && errno == ENOSYS ? PV_OK : check(result); /* the sync does it all */
 }
 
 static enum pv_err real_sync(void *ctx, pv_fd fd)
@@ -157,6 +159,56 @@ static enum pv_err real_sync(void *ctx, pv_fd fd)
     if (fstat(fd, &st) < 0)
         return pv_err_from_errno(errno);
     return check(S_ISDIR(st.st_mode) ? fsync(fd) : fdatasync(fd));
+}
+
+/*
+ * A sync of a new file waits for a flush of the disk's cache and for the file system's journal, and
+ * those who wait side by side share both. Of a few it gains nothing, and while large ones are still
+ * being written it costs. The figures are in storage/commit.h.
+ */
+enum { SYNC_THREADS = 8, SYNCS_A_THREAD = 4 };
+
+struct syncs {
+    const pv_fd *fds;
+    size_t count;
+    atomic_size_t next;
+    atomic_int err; /* enum pv_err of one that failed */
+};
+
+static void *sync_some(void *arg)
+{
+    struct syncs *s = arg;
+    for (size_t i; (i = atomic_fetch_add(&s->next, 1)) < s->count;) {
+        enum pv_err err = real_sync(NULL, s->fds[i]);
+        if (err != PV_OK)
+            atomic_store(&s->err, (int)err);
+    }
+    return NULL;
+}
+
+static enum pv_err real_sync_all(void *ctx, const pv_fd *fds, size_t count)
+{
+    struct syncs s = {.fds = fds, .count = count};
+    pthread_t others[SYNC_THREADS - 1];
+    size_t started = 0;
+    (void)ctx;
+    while (started < PV_COUNT(others) && (started + 2) * SYNCS_A_THREAD <= count &&
+           pthread_create(&others[started], NULL, sync_some, &s) == 0)
+        started++;
+    (void)sync_some(&s); /* with nobody to help it does all */
+    for (size_t i = 0; i < started; i++)
+        (void)pthread_join(others[i], NULL); /* they are joinable and ours */
+    return (enum pv_err)atomic_load(&s.err);
+}
+
+enum pv_err pv_fs_sync_all(const struct pv_fs *fs, const pv_fd *fds, size_t count)
+{
+    enum pv_err err = PV_OK;
+    if (fs->sync_all != NULL)
+        return fs->sync_all(fs->ctx, fds, count);
+    for (size_t i = 0; i < count && err == PV_OK; i++)
+        err = fs->sync(fs->ctx, fds[i]);
+    return err;
 }
 
 static enum pv_err real_rename(void *ctx, pv_fd from_dir, const char *from, pv_fd to_dir,
@@ -247,6 +299,7 @@ const struct pv_fs *pv_fs_real(void)
         .stat_at = real_stat_at,
         .start_writeback = real_start_writeback,
         .sync = real_sync,
+        .sync_all = real_sync_all,
         .rename = real_rename,
         .unlink = real_unlink,
         .mkdir = real_mkdir,

@@ -57,8 +57,11 @@ struct pv_fs {
     enum pv_err (*truncate)(void *ctx, pv_fd fd, uint64_t size_bytes);
     enum pv_err (*stat)(void *ctx, pv_fd fd, struct pv_fs_stat *out);
     enum pv_err (*stat_at)(void *ctx, pv_fd dir, const char *path, struct pv_fs_stat *out);
-    enum pv_err (*start_writeback)(void *ctx, pv_fd fd); /* a hint: begin writing, do not wait */
-    enum pv_err (*sync)(void *ctx, pv_fd fd);            /* fdatasync; of a directory: fsync */
+    /* Begins writing and does not wait. What it reports, a sync may not report again. */
+    enum pv_err (*start_writeback)(void *ctx, pv_fd fd);
+    enum pv_err (*sync)(void *ctx, pv_fd fd); /* fdatasync; of a directory: fsync */
+    /* Syncs side by side, or NULL; see pv_fs_sync_all. */
+    enum pv_err (*sync_all)(void *ctx, const pv_fd *fds, size_t count);
     enum pv_err (*rename)(void *ctx, pv_fd from_dir, const char *from, pv_fd to_dir,
                           const char *to);
     enum pv_err (*unlink)(void *ctx, pv_fd dir, const char *path);
@@ -68,6 +71,9 @@ struct pv_fs {
     /* Exclusive whole-file lock of this process; BUSY when another has it. Ends with close. */
     enum pv_err (*lock)(void *ctx, pv_fd fd);
 };
+
+/* Syncs each of them, in any order; after an error nothing is known of the others. */
+PV_MUST enum pv_err pv_fs_sync_all(const struct pv_fs *fs, const pv_fd *fds, size_t count);
 
 const struct pv_fs *pv_fs_real(void);
 /* A directory by absolute or working-directory path: where every other call starts. */

@@ -97,6 +97,7 @@ static DIR *fake_fdopendir(int fd)
 
 #define pv_fs_real faulty_fs_real
 #define pv_fs_real_open_root faulty_fs_real_open_root
+#define pv_fs_sync_all faulty_fs_sync_all
 #define openat fake_openat
 #define close(fd) fake_close(fd) /* function-like, or it would rename the member */
 #define pread fake_pread
@@ -112,6 +113,7 @@ static DIR *fake_fdopendir(int fd)
 /* Declared by fs.h, which was included before the names above changed. */
 const struct pv_fs *faulty_fs_real(void);
 enum pv_err faulty_fs_real_open_root(const char *path, pv_fd *out);
+enum pv_err faulty_fs_sync_all(const struct pv_fs *fs, const pv_fd *fds, size_t count);
 #include "internal/base/fs.c"
 #undef close
 

@@ -215,6 +215,36 @@ Test(fs, sync_works_on_files_and_directories)
     check_and_remove();
 }
 
+/* One that cannot be synced at every place among many, few, and alone. */
+Test(fs, syncs_side_by_side_miss_no_error)
+{
+    setup();
+    struct pv_fs in_turn = *fs;
+    in_turn.sync_all = NULL;
+    pv_fd many[40];
+    for (size_t i = 0; i < PV_COUNT(many); i++) {
+        char name[] = {'a', (char)('0' + i), 0};
+        many[i] = open_ok(name, CREATE);
+    }
+    for (size_t count = 0; count <= PV_COUNT(many); count += 5) {
+        cr_assert_eq(pv_fs_sync_all(fs, many, count), PV_OK);
+        cr_assert_eq(pv_fs_sync_all(&in_turn, many, count), PV_OK);
+        for (size_t bad = 0; bad < count; bad++) {
+            pv_fd good = many[bad];
+            many[bad] = PV_FD_NONE;
+            cr_assert_eq(pv_fs_sync_all(fs, many, count), PV_E_IO);
+            cr_assert_eq(pv_fs_sync_all(&in_turn, many, count), PV_E_IO);
+            many[bad] = good;
+        }
+    }
+    for (size_t i = 0; i < PV_COUNT(many); i++) {
+        char name[] = {'a', (char)('0' + i), 0};
+        cr_assert_eq(FS(close, many[i]), PV_OK);
+        cr_assert_eq(FS(unlink, dir.fd, name), PV_OK);
+    }
+    check_and_remove();
+}
+
 Test(fs, rename_replaces_and_unlink_removes)
 {
     setup();

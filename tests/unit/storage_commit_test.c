@@ -25,7 +25,7 @@ Test(commit, data_is_durable_before_names_and_names_before_rows)
     pvt_faultfs_trace(&v->faults);
     cr_assert_eq(pvt_commit(v, ops, 2), PV_OK);
     /* free space; temps; their syncs; renames; both folders; then the log and its sync. */
-    const char *expect = "powbowbscscrroscosc";
+    const char *expect = "powbowbssccrroosscc";
     cr_assert_eq(strncmp(v->faults.trace, expect, strlen(expect)), 0, "%s", v->faults.trace);
     const char *log = v->faults.trace + strlen(expect);
     cr_assert_eq(strspn(log, "wR") + 1, strlen(log), "%s", log);
