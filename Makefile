@@ -205,6 +205,16 @@ $(B)/tests/bench_micro: $(call obj,tests/bench/micro.c) $(call libs_from,storage
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
+# Ways to commit a batch of files, on images of ext4 and XFS (root only).
+$(B)/tests/bench_commit: $(call obj,tests/bench/commit.c) $(call libs_from,base)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+.PHONY: bench-commit
+bench-commit: $(B)/tests/bench_commit
+	$(Q)tests/bench/commit $<
+
 # ---- documents and packages ----------------------------------------------------------------------
 # Written by a program from the tables that bin/peervault itself runs on.
 DOCS := $(B)/docs
