@@ -138,6 +138,7 @@ $(B)/tests/fault_storage: $(call obj,tests/fault/storage.c $(SUPPORT) $(SUPPORT_
 fault: $(B)/tests/fault_storage $(BIN)
 	$(Q)$< $(SEED)
 	$(Q)tests/fault/crash $(addprefix --seed ,$(SEED)) $(BIN)
+	$(Q)tests/fault/rot $(VARIANT) $(BIN) $(SEED)
 	$(Q)LONG=1 tests/run-integration $(VARIANT) $(BIN) memory.
 
 integration: $(BIN)
