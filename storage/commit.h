@@ -29,9 +29,9 @@
  * commit of the journal serve many files, and syncs side by side share the flushes too: "parallel"
  * is what the committer does (of 1 and 8 it was still the same as "early": where they differ is
  * noise). One syncfs is faster still for small files, but waits for what other programs have
- * written and answers for their errors. O_TMPFILE gains nothing. The median of `store -r` of 300
- * files of 100 KB was 1.24 s instead of 1.48 on ext4, 1.37 instead of 1.46 on XFS, by syncs side by
- * side.
+ * written and answers for their errors. O_TMPFILE gains nothing. In `store -r` of a few hundred
+ * files of 100 KB, with batches of 8 to 12, the gain is no larger than what runs of one program
+ * differ by.
  *
  * A failed sync, and any write error of vault.db other than a full disk, ends the process with exit
  * code 70 and one line on the log: the kernel has marked the pages clean, so nothing may be
