@@ -397,9 +397,9 @@ const struct pv_command pv_commands[] = {
         .arguments = "- | @FILE",
         .help = "create a vault with the secrets of another node",
         .details =
-            "Reads the lines that `key export` prints, or a sheet as it was typed or scanned in.\n"
-            "A vault that has these secrets already is left as it is; one that has others is\n"
-            "refused.",
+            "Reads the lines that `key export` prints, or a sheet as it was typed or scanned\n"
+            "in. A vault that has these secrets already is left as it is; one that has others\n"
+            "is refused.",
         .json = "{\"vault\", \"created\"}",
         .examples = "peervault --vault /srv/pv key import @secrets",
         .words_min = 1,
