@@ -67,6 +67,7 @@ def heaviest_load(scene, mem_mib, clients, file_mib):
     peers = []
     for name in "bc":
         peers.append(scene.node(name).start(peers=[node, *peers]))
+    wait_in_sync([node, *peers])  # gc refuses until it has met equal records
     first = [scene.file(f"first{i}", file_mib * MIB, seed=i) for i in range(4)]
     keys = node.store(*first, "--no-wait")
     running = []
