@@ -146,8 +146,8 @@ LOGS = [
     bad_db("the log of an empty vault.db", cut("vault.db", 0), "4 places", killed=True, still=None,
            after="[05] "),
     # Its pages are good ones, of the same numbers: what comes of the mixture is chance.
-    harmless("the log of another vault", log_of_another, get="[34] ", lost=None, deep="4 ",
-             cure=REBUILD, cured="[04] ", after="[045] ", still=None),
+    harmless("the log of another vault", log_of_another, get="[345] ", lost=None, deep="4 ",
+             doctor="[04] ", cure=REBUILD, cured="[04] ", after="[045] ", still=None),
     bad_db("the log is a folder", become("vault.db-wal", "folder")),
     bad_db("the log is a pipe", become("vault.db-wal", "fifo")),
     bad_db("the log is a link", become("vault.db-wal", "link")),
@@ -236,7 +236,7 @@ def judge(vault, animal):
     if animal.get("verify"):
         wrong += differs(vault.run("verify"), animal["verify"])
     wrong += differs(vault.run("verify", "--deep"), opening or animal.get("deep", "0"))
-    wrong += differs(vault.run("doctor"), opening or "0")
+    wrong += differs(vault.run("doctor"), opening or animal.get("doctor", "0"))
     if animal.get("cure"):
         wrong += differs(vault.run(*animal["cure"].split()), animal.get("cured", "0"))
         wrong += missing(vault, animal.get("after", "0"), animal.get("still", ""))
