@@ -66,7 +66,7 @@ install_packages() {
 # Where bridged packets pass the machine's firewall and it forwards nothing, nodes could not meet.
 open_bridges() {
     [ "$(cat /proc/sys/net/bridge/bridge-nf-call-iptables 2>/dev/null)" = 1 ] || return 0
-    iptables -S FORWARD 2>/dev/null | grep -qx -e '-P FORWARD DROP' || return 0
+    iptables -S FORWARD 2>/dev/null | grep -x -e '-P FORWARD DROP' >/dev/null || return 0
     if iptables -I FORWARD "${bridge_rule[@]}"; then
         bridges_opened=yes
     else
