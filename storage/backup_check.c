@@ -5,13 +5,11 @@
  * The file stays open from the beginning to the end: a backup that writes all anew renames another
  * one into its place, and one that appends changes nothing of what meta knew then.
  */
-#include "crypto/blob.h"
 #include "crypto/hash.h"
 #include "internal/base/mem.h"
 #include "storage/backup.h"
+#include "storage/backup_scan.h"
 #include "storage/store_private.h"
-
-#include <string.h>
 
 enum { SLICE_LEN = 1 << 20 };
 
@@ -51,20 +49,16 @@ static enum pv_err check_envelope(struct pv_db *db, const uint8_t *env, size_t l
 /* How long the item is that begins there; 0: none does. */
 static size_t item_len(enum pv_backup_what what, const uint8_t *bytes, size_t avail)
 {
-    if (what == PV_BACKUP_RECORDS)
-        return pv_record_len(bytes, avail);
-    size_t len = avail < PV_ID_LEN ? 0 : pv_blob_len_of(bytes + PV_ID_LEN, avail - PV_ID_LEN);
-    return len == 0 ? 0 : PV_ID_LEN + len;
+    return what == PV_BACKUP_RECORDS ? pv_record_len(bytes, avail)
+                                     : pv_backup_blob_len(bytes, avail);
 }
 
 static enum pv_err check_item(struct pv_db *db, enum pv_backup_what what, const uint8_t *bytes,
                               size_t len, bool *good)
 {
-    struct pv_id id;
     if (what == PV_BACKUP_RECORDS)
         return check_envelope(db, bytes, len, good);
-    memcpy(id.b, bytes, PV_ID_LEN);
-    *good = pv_blob_check(bytes + PV_ID_LEN, len - PV_ID_LEN, &id) == PV_OK;
+    *good = pv_backup_blob_verify(bytes, len) == PV_OK;
     return PV_OK;
 }
 

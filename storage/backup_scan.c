@@ -112,13 +112,13 @@ enum pv_err pv_scan_records(const struct pv_fs *fs, pv_fd fd, struct pv_scan *ou
     return scan(fs, fd, &item, out, each, arg);
 }
 
-static size_t blob_len(const uint8_t *bytes, size_t avail)
+size_t pv_backup_blob_len(const uint8_t *bytes, size_t avail)
 {
     size_t len = avail < PV_ID_LEN ? 0 : pv_blob_len_of(bytes + PV_ID_LEN, avail - PV_ID_LEN);
     return len == 0 || len >= PV_BLOB_FILE_MIN ? 0 : PV_ID_LEN + len;
 }
 
-static enum pv_err verify_blob(const uint8_t *bytes, size_t len)
+enum pv_err pv_backup_blob_verify(const uint8_t *bytes, size_t len)
 {
     struct pv_id id;
     memcpy(id.b, bytes, PV_ID_LEN);
@@ -131,7 +131,7 @@ enum pv_err pv_scan_blobs(const struct pv_fs *fs, pv_fd fd, struct pv_scan *out,
     static const struct item item = {.magic = "PVB1",
                                      .magic_at = PV_ID_LEN,
                                      .len_max = PV_ID_LEN + PV_BLOB_FILE_MIN,
-                                     .len = blob_len,
-                                     .verify = verify_blob};
+                                     .len = pv_backup_blob_len,
+                                     .verify = pv_backup_blob_verify};
     return scan(fs, fd, &item, out, each, arg);
 }

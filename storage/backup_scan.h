@@ -27,4 +27,8 @@ PV_MUST enum pv_err pv_scan_records(const struct pv_fs *fs, pv_fd fd, struct pv_
 PV_MUST enum pv_err pv_scan_blobs(const struct pv_fs *fs, pv_fd fd, struct pv_scan *out,
                                   pv_scan_fn each, void *arg);
 
+/* An item of small.bak, the id and the blob. How long the one is that begins so; 0: none does. */
+size_t pv_backup_blob_len(const uint8_t *bytes, size_t avail);
+PV_MUST enum pv_err pv_backup_blob_verify(const uint8_t *bytes, size_t len); /* CORRUPT */
+
 #endif
