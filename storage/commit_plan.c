@@ -78,6 +78,16 @@ static struct pv_fs_space reserve_of(const struct pv_store_config *config,
     };
 }
 
+static enum pv_err look_at_disk(const struct pv_store *s, struct pv_fs_space *space,
+                                struct pv_fs_space *reserve)
+{
+    const struct pv_vault *vault = s->config.vault;
+    enum pv_err err = vault->fs->space(vault->fs->ctx, vault->dir, space);
+    if (err == PV_OK)
+        *reserve = reserve_of(&s->config, space);
+    return err;
+}
+
 static enum pv_err number_of(struct pv_store *s, enum pv_sql sql, uint64_t *out)
 {
     struct pv_query q = pv_query(s->writer, sql);
@@ -100,19 +110,13 @@ enum pv_err pv_store_learn_record_bytes(struct pv_store *s)
 
 static enum pv_err learn_space(struct pv_batch *b)
 {
-    const struct pv_store_config *config = &b->s->config;
-    struct pv_fs_space space;
     if (b->space_known)
         return PV_OK;
-    enum pv_err err = config->vault->fs->space(config->vault->fs->ctx, config->vault->dir, &space);
-    if (err != PV_OK)
-        return err;
-    if ((err = pv_store_learn_record_bytes(b->s)) != PV_OK)
-        return err;
-    b->space = space;
-    b->reserve = reserve_of(config, &space);
-    b->space_known = true;
-    return PV_OK;
+    enum pv_err err = look_at_disk(b->s, &b->space, &b->reserve);
+    if (err == PV_OK)
+        err = pv_store_learn_record_bytes(b->s);
+    b->space_known = err == PV_OK;
+    return err;
 }
 
 /* Whether the batch fits and leaves so much of the reserve. */
@@ -126,23 +130,19 @@ static bool has_room(const struct pv_batch *b, uint64_t keep)
 
 enum pv_err pv_store_room_beside(struct pv_store *s, uint64_t len)
 {
-    const struct pv_vault *vault = s->config.vault;
-    struct pv_fs_space space;
-    enum pv_err err = vault->fs->space(vault->fs->ctx, vault->dir, &space);
+    struct pv_fs_space space, reserve;
+    enum pv_err err = look_at_disk(s, &space, &reserve);
     if (err != PV_OK)
         return err;
-    uint64_t keep = reserve_of(&s->config, &space).free_bytes / 2;
-    return space.free_bytes >= keep + file_cost(len) ? PV_OK : PV_E_NOSPACE;
+    return space.free_bytes >= reserve.free_bytes / 2 + file_cost(len) ? PV_OK : PV_E_NOSPACE;
 }
 
 enum pv_err pv_store_room(struct pv_store *s)
 {
-    const struct pv_vault *vault = s->config.vault;
-    struct pv_fs_space space;
-    enum pv_err err = vault->fs->space(vault->fs->ctx, vault->dir, &space);
+    struct pv_fs_space space, reserve;
+    enum pv_err err = look_at_disk(s, &space, &reserve);
     if (err != PV_OK)
         return err;
-    struct pv_fs_space reserve = reserve_of(&s->config, &space);
     pthread_mutex_lock(&s->state_mutex);
     uint64_t used = s->totals.blob_bytes + atomic_load(&s->record_bytes);
     pthread_mutex_unlock(&s->state_mutex);
