@@ -63,9 +63,9 @@ static void write_anew(struct pv_backup *b)
     b->seq = b->from = b->len = b->items = 0;
 }
 
-static bool is_mostly_dead(const struct pv_backup *b)
+static bool is_mostly_dead(const struct pv_backup *b, uint64_t alive)
 {
-    return b->items > 2 * b->alive + DEAD_MIN;
+    return b->items > 2 * alive + DEAD_MIN;
 }
 
 enum pv_err pv_backup_begin(struct pv_store *s, enum pv_backup_what what, enum pv_backup_mode mode,
@@ -84,14 +84,11 @@ enum pv_err pv_backup_begin(struct pv_store *s, enum pv_backup_what what, enum p
         err = pv_store_counts(s, &counts);
     if (err != PV_OK)
         return err;
-    b->alive = counts.records;
     b->from = b->seq;
-    if (mode == PV_BACKUP_ANEW || !st.is_regular || b->seq == 0 || st.size_bytes < b->len)
-        write_anew(b);
-    else if (what == PV_BACKUP_RECORDS && is_mostly_dead(b))
+    if (mode == PV_BACKUP_ANEW || !st.is_regular || b->seq == 0 || st.size_bytes < b->len ||
+        (what == PV_BACKUP_RECORDS && is_mostly_dead(b, counts.records)))
         write_anew(b);
     b->counting = what == PV_BACKUP_SMALL && mode == PV_BACKUP_TIDY && b->items > DEAD_MIN;
-    b->alive = 0;
     return PV_OK;
 }
 
@@ -166,7 +163,7 @@ static enum pv_err count_alive(struct pv_store *s, struct pv_backup *b)
     for (size_t i = 0; i < count; i++)
         b->alive += is_ours_alone(&rows[i]);
     b->counting = !end;
-    if (end && is_mostly_dead(b))
+    if (end && is_mostly_dead(b, b->alive))
         write_anew(b);
     return PV_OK;
 }
