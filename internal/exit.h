@@ -22,6 +22,9 @@ enum pv_exit {
 /* What to say when vault.db fails its sums. */
 #define PV_DB_DAMAGED_TEXT \
     "vault.db is damaged: `peervault doctor --rebuild` makes it anew from what is left"
+/* And when it is of a later format. */
+#define PV_LATER_VERSION_TEXT \
+    "a later version of peervault wrote this vault: use that one or a newer one"
 
 /* The exit code that an error means when no better one is known. */
 static inline enum pv_exit pv_exit_of(enum pv_err err)

@@ -143,8 +143,7 @@ static enum pv_exit rebuild(const struct pv_cli *cli)
         if (err == PV_OK)
             exit = report(cli, &result);
         else if (err == PV_E_UNSUPPORTED)
-            exit = pv_out_fail(pv_exit_of(err), "a later version of peervault wrote this vault: "
-                                                "use that one or a newer one");
+            exit = pv_out_fail(pv_exit_of(err), PV_LATER_VERSION_TEXT);
         else
             exit = pv_out_fail(pv_exit_of(err),
                                "vault.db could not be made anew: %s: nothing is lost by trying "

@@ -277,9 +277,7 @@ static enum pv_exit conclude(struct fetch *f)
 {
     unsigned long long fetched = f->fetched, failed = f->failed;
     char bytes[PV_SIZE_TEXT_MAX];
-    if (f->list.unreadable > 0)
-        pv_cli_note(f->cli, "%llu records cannot be read: names may be missing",
-                    (unsigned long long)f->list.unreadable);
+    pv_listing_note(&f->list, f->cli);
     if (fetched + failed == 0 && f->exit == PV_EXIT_OK)
         return f->prefix[0] == '\0'
                    ? pv_out_fail(PV_EXIT_NOT_FOUND, "no file here has a name")

@@ -32,3 +32,10 @@ bool pv_listing_take(struct pv_listing *l, const json_t *message)
     l->ended = l->next[0] == '\0';
     return true;
 }
+
+void pv_listing_note(const struct pv_listing *l, const struct pv_cli *cli)
+{
+    if (l->unreadable > 0)
+        pv_cli_note(cli, "%llu records cannot be read: names may be missing",
+                    (unsigned long long)l->unreadable);
+}

@@ -31,5 +31,7 @@ struct pv_listing {
 /* Asks for a page if none is awaited and the list goes on. False: out of memory. */
 bool pv_listing_ask(struct pv_listing *l);
 bool pv_listing_take(struct pv_listing *l, const json_t *message);
+void pv_listing_note(const struct pv_listing *l,
+                     const struct pv_cli *cli); /* of what is unreadable */
 
 #endif

@@ -271,9 +271,7 @@ static void transfer(struct removal *r)
 static void conclude(const struct removal *r)
 {
     unsigned long long removed = r->removed, failed = r->failed;
-    if (r->list.unreadable > 0)
-        pv_cli_note(r->cli, "%llu records cannot be read: names may be missing",
-                    (unsigned long long)r->list.unreadable);
+    pv_listing_note(&r->list, r->cli);
     if (r->window > 1 && (failed > 0 || r->stopped))
         pv_cli_note(r->cli, "%llu removed, %llu not%s", removed, failed,
                     r->stopped ? ", and perhaps more: given up" : "");

@@ -36,9 +36,7 @@ static void fail_to_open(struct server *s, enum pv_err err)
     }
     if (s->err == PV_OK)
         (void)snprintf(s->why, PV_SETUP_TEXT_MAX, "%s",
-                       err == PV_E_CORRUPT ? PV_DB_DAMAGED_TEXT
-                                           : "a later version of peervault wrote this vault: use "
-                                             "that one or a newer one");
+                       err == PV_E_CORRUPT ? PV_DB_DAMAGED_TEXT : PV_LATER_VERSION_TEXT);
     s->err = s->err == PV_OK ? err : s->err;
 }
 
