@@ -16,10 +16,9 @@ enum {
     NAMES_MAX = 256,        /* looked at, under each rid of the file */
     NAMES_BYTES_MAX = 8192, /* given: as JSON they are up to six times as long */
     ENTRIES_A_JOB = 500,
-    /* The open nodes, and the last one while it is loaded. A chunk is never loaded. */
-    TREE_MEMORY = PV_TREE_NODES_OPEN_MAX * PV_BLOB_LEN_MAX,
 };
-_Static_assert((int)TREE_MEMORY <= (int)PV_FILES_MEMORY_MIN, "one stat always fits the budget");
+_Static_assert((int)PV_TREE_WALK_MEMORY <= (int)PV_FILES_MEMORY_MIN,
+               "one stat always fits the budget");
 
 struct stating {
     struct pv_files *files;
@@ -166,7 +165,7 @@ static void count_on(struct stating *s)
 static void start_walk(struct stating *s)
 {
     const struct pv_entry *root = &s->lookup.body.root;
-    s->reserved = root->kind == PV_BLOB_NODE ? TREE_MEMORY : 0;
+    s->reserved = root->kind == PV_BLOB_NODE ? PV_TREE_WALK_MEMORY : 0;
     pv_tree_walk_init(&s->walk, root);
     count_on(s);
 }
@@ -248,7 +247,7 @@ static void on_lookup(struct pv_job *job)
         start_walk(s);
     } else {
         s->wait.granted = on_granted;
-        if (pv_budget_take(&s->files->memory, TREE_MEMORY, &s->wait))
+        if (pv_budget_take(&s->files->memory, PV_TREE_WALK_MEMORY, &s->wait))
             start_walk(s);
     }
 }

@@ -11,7 +11,11 @@
 
 #include "internal/file/blob_load.h"
 
-enum { PV_TREE_NODES_OPEN_MAX = PV_TREE_DEPTH_MAX - 1 }; /* the chunks are a level too */
+enum {
+    PV_TREE_NODES_OPEN_MAX = PV_TREE_DEPTH_MAX - 1, /* the chunks are a level too */
+    /* For whoever loads nodes only: the open ones, and the last one while it is loaded. */
+    PV_TREE_WALK_MEMORY = PV_TREE_NODES_OPEN_MAX * PV_BLOB_LEN_MAX,
+};
 
 struct pv_tree_walk {
     struct pv_entry root;

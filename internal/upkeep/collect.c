@@ -355,10 +355,16 @@ static void on_progress(struct pv_mark *m)
     tell(PV_CONTAINER_OF(m, struct pv_collect, mark), "mark", m->records);
 }
 
+/* Of one of the two sets: a bit for each seq of the window. */
+static size_t set_bytes(const struct pv_mark *m)
+{
+    return (size_t)(m->count + 63) / 64 * 8;
+}
+
 static void start_mark(struct pv_collect *c)
 {
     struct pv_mark *m = &c->mark;
-    size_t bytes = (size_t)(m->count + 63) / 64 * 8;
+    size_t bytes = set_bytes(m);
     c->reserved = 2 * bytes;
     m->live = pv_calloc(1, bytes);
     m->kept = pv_calloc(1, bytes);
@@ -393,7 +399,7 @@ static void next_window(struct pv_collect *c)
     m->count = c->last - m->first + 1 < WINDOW ? c->last - m->first + 1 : WINDOW;
     m->count += c->last == 0;
     c->wait.granted = on_granted;
-    if (pv_budget_take(&c->files->memory, 2 * ((size_t)(m->count + 63) / 64 * 8), &c->wait))
+    if (pv_budget_take(&c->files->memory, 2 * set_bytes(m), &c->wait))
         start_mark(c);
 }
 

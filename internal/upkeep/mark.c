@@ -7,14 +7,12 @@
  */
 #include "internal/upkeep/mark.h"
 
+#include "internal/file/open_record.h"
 #include "internal/upkeep/purge.h"
 
 #include <string.h>
 
-enum {
-    ENTRIES_A_JOB = 500,
-    TREE_MEMORY = PV_TREE_NODES_OPEN_MAX * PV_BLOB_LEN_MAX,
-};
+enum { ENTRIES_A_JOB = 500 };
 
 static void wipe_roots(struct pv_mark *m)
 {
@@ -83,17 +81,6 @@ struct reading {
     enum pv_err err;
 };
 
-static enum pv_err open_file(struct pv_file_body *body, const struct pv_record *rec,
-                             const uint8_t *env, size_t len, const struct reading *r)
-{
-    const struct pv_cluster_keys *keys = pv_keyring_find(r->ctx->keyring, &rec->kid);
-    struct pv_record copy = *rec;
-    if (keys == NULL)
-        return PV_E_UNSUPPORTED;
-    enum pv_err err = pv_record_open(r->plain, env, len, &copy, keys);
-    return err == PV_OK ? pv_file_body_decode(body, r->plain, copy.body_len, false) : err;
-}
-
 static bool take_record(void *arg, const uint8_t *env, size_t len, bool pending)
 {
     struct reading *r = arg;
@@ -111,7 +98,9 @@ static bool take_record(void *arg, const uint8_t *env, size_t len, bool pending)
         m->may_purge = m->may_purge || pv_purge_may(&rec);
         return true;
     }
-    enum pv_err err = open_file(&body, &rec, env, len, r);
+    enum pv_err err = pv_open_any(r->plain, &rec, env, len, r->ctx);
+    if (err == PV_OK)
+        err = pv_file_body_decode(&body, r->plain, rec.body_len, false);
     if (err == PV_E_NOMEM) {
         r->err = err;
         return false;
@@ -253,7 +242,7 @@ static void on_walked(struct pv_job *job)
 static void on_granted(struct pv_budget_wait *wait)
 {
     struct pv_mark *m = PV_CONTAINER_OF(wait, struct pv_mark, wait);
-    m->reserved = TREE_MEMORY;
+    m->reserved = PV_TREE_WALK_MEMORY;
     m->is_broken = false;
     pv_tree_walk_init(&m->walk, &root(m)->entry);
     walk_on(&m->pace);
@@ -265,7 +254,7 @@ static void next_tree(struct pv_mark *m)
         if (m->roots[m->next_root++].entry.kind != PV_BLOB_NODE)
             continue;
         m->wait.granted = on_granted;
-        if (pv_budget_take(&m->files->memory, TREE_MEMORY, &m->wait))
+        if (pv_budget_take(&m->files->memory, PV_TREE_WALK_MEMORY, &m->wait))
             on_granted(&m->wait);
         return;
     }
