@@ -519,22 +519,29 @@ Test(collect, purge_cancelled_at_every_step)
     pvt_server_free(s);
 }
 
+/* Whether `gc --now` fails when the k-th allocation does. */
+static bool fails_without_memory(struct pvt_server *s, uint64_t k)
+{
+    json_t *args = gc_args(false, true);
+    pv_mem_fail_after(k);
+    struct pvt_client *c = pvt_begin(s, args);
+    for (int step = 0; c->is_open && step < 1000 && pvt_step(&s->net); step++)
+        continue;
+    pv_mem_fail_after(UINT64_MAX);
+    pvt_settle(&s->net);
+    cr_assert_not(c->is_open);
+    bool failed = c->lost || !pvt_ok(c);
+    pvt_client_free(c);
+    return failed;
+}
+
 Test(collect, purge_without_memory)
 {
     struct pvt_server *s = pvt_server_new(1);
     unsigned failed = 0;
     for (uint64_t k = 0; k < 80; k++) {
         remove_another(s, k);
-        json_t *args = gc_args(false, true);
-        pv_mem_fail_after(k);
-        struct pvt_client *c = pvt_begin(s, args);
-        for (int step = 0; c->is_open && step < 1000 && pvt_step(&s->net); step++)
-            continue;
-        pv_mem_fail_after(UINT64_MAX);
-        pvt_settle(&s->net);
-        cr_assert_not(c->is_open);
-        failed += c->lost || !pvt_ok(c);
-        pvt_client_free(c);
+        failed += fails_without_memory(s, k);
     }
     cr_assert_gt(failed, 5);
     cr_assert_leq(purged(s, false, true), 1);
@@ -549,16 +556,7 @@ Test(collect, without_memory)
     pvt_store(s, "stays", bytes, LARGE);
     unsigned failed = 0;
     for (uint64_t k = 0; k < 60; k++) {
-        json_t *args = gc_args(false, true);
-        pv_mem_fail_after(k);
-        struct pvt_client *c = pvt_begin(s, args);
-        for (int step = 0; c->is_open && step < 1000 && pvt_step(&s->net); step++)
-            continue;
-        pv_mem_fail_after(UINT64_MAX);
-        pvt_settle(&s->net);
-        cr_assert_not(c->is_open);
-        failed += c->lost || !pvt_ok(c);
-        pvt_client_free(c);
+        failed += fails_without_memory(s, k);
         assert_whole(s, "stays", bytes, LARGE);
     }
     cr_assert_gt(failed, 5);
