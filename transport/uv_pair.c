@@ -18,6 +18,8 @@
 #include "transport/duplicate.h"
 #include "transport/uv_tcp_impl.h"
 
+_Static_assert(PV_SESSIONS_PER_NODE_MAX == 2, "the one in use, and the one that is held");
+
 static const struct pv_session_peer *peer_of(const struct link *l)
 {
     return pv_session_peer(l->session);

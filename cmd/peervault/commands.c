@@ -86,6 +86,7 @@ static const struct pv_option verify_options[] = {
 
 static const struct pv_option doctor_options[] = {
     {"rebuild", 0, false, NULL, "make vault.db anew; no daemon may run"},
+    {"limits", 0, false, NULL, "print every limit of this program, and nothing else"},
     {.name = NULL},
 };
 
@@ -356,18 +357,23 @@ const struct pv_command pv_commands[] = {
         .name = "doctor",
         .arguments = "",
         .help = "say what is wrong with the node, and what to do",
-        .details = "Exits as `status` does; what only is to be looked at changes nothing of that.\n"
-                   "--rebuild: vault.db is put aside and made anew from what can be read of it,\n"
-                   "from records.bak and small.bak, and from the blob files, which are all read.\n"
-                   "What was put aside ends in the folder quarantine/ of the vault. Exits 4 when\n"
-                   "something could not be read; what other nodes have comes back when the daemon\n"
-                   "runs.",
+        .details =
+            "Exits as `status` does; what only is to be looked at changes nothing of that.\n"
+            "--rebuild: vault.db is put aside and made anew from what can be read of it,\n"
+            "from records.bak and small.bak, and from the blob files, which are all read.\n"
+            "What was put aside ends in the folder quarantine/ of the vault. Exits 4 when\n"
+            "something could not be read; what other nodes have comes back when the daemon\n"
+            "runs.\n"
+            "--limits: how much of each thing this program allows, and what happens to more.\n"
+            "It needs no vault. What a setting or the system changes has its default there.",
         .json = "{\"problems\": [{\"exit\", \"text\"}], \"look\": [...]}; with --rebuild\n"
                 "{\"files\", \"names\", \"records\", \"blobs\", \"blob_bytes\", \"gaps\", "
                 "\"bad_files\",\n"
-                "\"refused\"}",
+                "\"refused\"}; with --limits {\"limits\": [{\"name\", \"value\", \"unit\", "
+                "\"at_limit\"}]}",
         .examples = "peervault doctor\n"
-                    "peervault doctor --rebuild",
+                    "peervault doctor --rebuild\n"
+                    "peervault doctor --limits",
         .options = doctor_options,
         .run = pv_cmd_doctor,
     },

@@ -1,5 +1,5 @@
 /*
- * doctor: what is wrong with this node, and what to do; and vault.db made anew.
+ * doctor: what is wrong with this node, and what to do; vault.db made anew; and all limits.
  *
  * What a server finds wrong with itself decides the exit code, as in `status`. What doctor adds are
  * things to look at: they cost nothing yet.
@@ -8,6 +8,7 @@
 #include "cmd/peervault/commands.h"
 #include "cmd/peervault/output.h"
 #include "cmd/peervault/status.h"
+#include "internal/base/limits.h"
 #include "internal/base/mem.h"
 #include "internal/rebuild.h"
 
@@ -154,7 +155,31 @@ static enum pv_exit rebuild(const struct pv_cli *cli)
     return exit;
 }
 
+/* ---- limits ---- */
+
+static enum pv_exit print_limits(const struct pv_cli *cli)
+{
+    size_t count;
+    const struct pv_limit *limits = pv_limits(&count);
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        const struct pv_limit *l = &limits[i];
+        if (!cli->json)
+            printf("%-25s %10lld  %s: %s\n", l->name, (long long)l->value, l->unit, l->at_limit);
+        else
+            (void)json_array_append_new(list, json_pack("{s:s, s:I, s:s, s:s}", "name", l->name,
+                                                        "value", (json_int_t)l->value, "unit",
+                                                        l->unit, "at_limit", l->at_limit));
+    }
+    enum pv_exit exit =
+        cli->json ? pv_out_json(json_pack("{s:O}", "limits", list)) : pv_out_flush();
+    json_decref(list);
+    return exit;
+}
+
 enum pv_exit pv_cmd_doctor(const struct pv_cli *cli, const struct pv_args *args)
 {
+    if (pv_args_has(args, "limits"))
+        return print_limits(cli);
     return pv_args_has(args, "rebuild") ? rebuild(cli) : examine(cli);
 }

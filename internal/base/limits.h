@@ -28,20 +28,48 @@
       "closed; loopback is exempt", "transport/uv_tcp.c") \
     X(SESSIONS_MAX, 320, "authenticated connections", \
       "closed with GOODBYE 7", "transport/uv_link.c") \
+    X(SESSIONS_PER_NODE_MAX, 2, "connections of a node id: in use, and in doubt", \
+      "closed with GOODBYE 2", "transport/uv_pair.c") \
     X(REPLAY_ENTRIES_MAX, 65536, "handshakes remembered", \
       "the oldest is forgotten", "transport/replay.c") \
     X(SESSION_OUT_HIGH, 131072, "bytes queued to a peer", \
       "no body is sent until it reads", "transport/session.c") \
     X(SESSION_OUT_MAX, 524288, "bytes queued to a peer", \
       "the session is closed", "transport/outbox.c") \
+    X(HANDSHAKE_MS, 5000, "ms from accept or connect to HELLO", \
+      "closed; bytes do not extend it", "transport/session.c") \
+    X(PEER_DEAD_MS, 45000, "ms without a byte of a peer", \
+      "closed", "transport/session.c") \
+    X(SESSION_LIFE_MS, 86400000, "ms of a session", \
+      "closed with GOODBYE 10: a new one gives fresh keys", "transport/session.c") \
+    X(CONNECT_MS, 10000, "ms until an address answers", \
+      "the next address of the peer is dialled", "transport/uv_dial.c") \
+    X(EARLY_BYTES_MAX, 262144, "bytes of messages before admission", \
+      "closed with GOODBYE 7", "internal/node/node.c") \
     X(STREAMS_MAX, 64, "transfers of a session each way", \
-      "further ones wait", "internal/node/push_in.c") \
+      "our own wait; asking for more is a fault", "internal/node/push_out.c") \
     X(STREAM_BYTES_MAX, 8388608, "bytes of bodies asked of a peer", \
       "further ones wait", "internal/node/push_in.c") \
+    X(PUSH_OFFERED_MAX, 1024, "offers of a peer without an answer", \
+      "our own wait; offering more is a fault", "internal/node/push_in.c") \
+    X(FETCH_GETS_MAX, 4, "GETs of a peer without an answer", \
+      "our own wait; asking more is a fault", "internal/node/fetch_peer.c") \
+    X(SYNC_JOBS_MAX, 4, "batches of records or digests of a peer at work", \
+      "it is not read", "internal/node/sync.c") \
+    X(DIGEST_WINDOW, 8, "lists of hashes without an answer", \
+      "our own wait; more answers than lists are a fault", "internal/node/digest.c") \
+    X(DIGEST_DIFFS_MAX, 64, "lists of hashes of a peer to be compared", \
+      "more are a fault", "internal/node/diff.c") \
+    X(PUSH_SILENCE_MS, 30000, "ms without a byte of an offered body", \
+      "cancelled; another holder is asked", "internal/node/push_body.c") \
+    X(FETCH_STALL_MS, 30000, "ms without a byte of a fetched body", \
+      "cancelled; another holder is asked", "internal/node/fetch_peer.c") \
     X(STATIC_PEERS_MAX, 64, "configured addresses", \
       "refused by the settings", "internal/config.c") \
     X(MEMBERS_MAX, 64, "nodes of a cluster", \
-      "supported so far, not enforced everywhere", "internal/node/recognise.c") \
+      "a further one is refused with GOODBYE 7", "internal/node/recognise.c") \
+    X(MEMBERS_KNOWN_MAX, 256, "member records, expelled ones with them", \
+      "further ones are refused", "internal/node/members.c") \
     /* memory: the shares are those of the default mem_limit, and scale with it */ \
     X(MEM_LIMIT_MIB, 64, "MiB of buffers", \
       "mem_limit: work waits for memory", "internal/server/uv_server.c") \
@@ -106,17 +134,13 @@ const struct pv_limit *pv_limits(size_t *count);
 /* Times, sizes and windows at which nothing is refused. */
 enum {
     /* ---- network ---- */
-    PV_HANDSHAKE_MS = 5000,      /* from accept or connect to HELLO */
     PV_PING_IDLE_MS = 15000,     /* quiet for so long: send PING */
-    PV_PEER_DEAD_MS = 45000,     /* nothing received for so long: close */
     PV_SKEW_MS_DEFAULT = 300000, /* handshake clock difference, config max_skew */
     PV_DIAL_MS_MIN = 1000,       /* back-off with full jitter */
     PV_DIAL_MS_MAX = 300000,
-    PV_CONNECT_MS = 10000,
     PV_SIMULTANEOUS_DIAL_MS = 10000,
-    PV_LINGER_MS = 2000, /* longest wait for GOODBYE to leave */
-    PV_TWICE_MS = 5000,  /* an older session must answer so fast to prove it lives */
-    PV_SESSION_LIFE_MS = 24 * 3600 * 1000, /* then a new handshake gives fresh keys */
+    PV_LINGER_MS = 2000,       /* longest wait for GOODBYE to leave */
+    PV_TWICE_MS = 5000,        /* an older session must answer so fast to prove it lives */
     PV_DIAL_STABLE_MS = 30000, /* up for so long: the next back-off starts from the beginning */
 
     /* ---- files ---- */

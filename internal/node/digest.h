@@ -27,8 +27,6 @@
 #include "internal/node/node_private.h"
 
 enum {
-    PV_DIGEST_WINDOW = 8,
-    PV_DIGEST_DIFFS_MAX = 64, /* lists from the peer that wait to be compared */
     PV_DIGEST_ROUNDS_MAX = 8,
     PV_DIGEST_ROUND_MS = 250,        /* between a round and the next, doubled each time */
     PV_DIGEST_SETTLE_MAX_MS = 60000, /* however long records keep coming in */

@@ -13,8 +13,6 @@
 #include "internal/base/list.h"
 #include "internal/node/node.h"
 
-enum { PV_FETCH_GETS_MAX = 4 }; /* GETs of a session and direction without a full answer */
-
 struct pv_wanted;
 struct pv_fetch { /* embedded in the requester */
     struct pv_id id;

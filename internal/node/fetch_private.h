@@ -13,8 +13,7 @@
 #include "internal/node/node_private.h"
 
 enum {
-    PV_FETCH_TRIES_MAX = 3, /* transfers from one holder that ended without a verdict */
-    PV_FETCH_STALL_MS = 6 * PV_BLOB_SILENCE_MS, /* a stream, while its peer's others go on */
+    PV_FETCH_TRIES_MAX = 3,   /* transfers from one holder that ended without a verdict */
     PV_FETCH_SLOW_MS = 30000, /* a transfer takes so long while another holder could be asked */
 };
 

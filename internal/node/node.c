@@ -15,8 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { EARLY_BYTES_MAX = 4 * PV_FRAME_PLAIN_MAX };
-
 struct early_message {
     struct pv_list link;
     size_t len;
@@ -359,7 +357,7 @@ static void dispatch(struct pv_peer *p, uint8_t type, struct pv_rd *r)
 static void keep_early(struct pv_peer *p, uint8_t type, const uint8_t *body, size_t len)
 {
     struct early_message *m = NULL;
-    if (p->early_bytes + len <= EARLY_BYTES_MAX)
+    if (p->early_bytes + len <= PV_EARLY_BYTES_MAX)
         m = pv_malloc(sizeof *m + len);
     if (m == NULL) {
         pv_peer_drop(p, PV_BYE_LIMIT);

@@ -107,8 +107,8 @@ bool pv_members_accept(const struct pv_peer *p, const struct pv_record *rec);
 bool pv_members_current(const struct pv_node *n, const struct pv_record *rec);
 /* All member records in RECORD messages: before others, whose authors they are. */
 void pv_members_send_all(struct pv_peer *p);
-/* A small number that stands for a member while the node runs. False: not a member. */
-enum { PV_MEMBERS_KNOWN_MAX = 256 }; /* expelled ones with them; slots are below */
+/* A number below PV_MEMBERS_KNOWN_MAX that stands for a member while the node runs. False: not a
+ * member. */
 bool pv_members_slot(const struct pv_node *n, const struct pv_id *node_id, unsigned *slot);
 /* pv_members_found_record for any subject. */
 PV_MUST enum pv_err pv_members_seal(uint8_t *env, size_t *len, const struct pv_identity *identity,

@@ -19,7 +19,6 @@
 #include "internal/node/node.h"
 
 enum {
-    PV_PUSH_OFFERED_MAX = 1024,
     PV_PUSH_SLICE = 256 * 1024, /* bytes of a blob read at once to be sent */
     PV_PUSH_RANK_MS = 10000,
     PV_PUSH_AGAIN_MS = 600000, /* walk all again: what was FULL or not our turn */

@@ -15,7 +15,6 @@
 #include "internal/node/node.h"
 
 enum {
-    PV_SYNC_JOBS_MAX = 4,
     PV_SYNC_RECORDS_A_JOB = 64,
     PV_SYNC_INTERVAL_MS = 3600000,
     PV_SYNC_SETTLE_MS = 2000, /* quiet for so long after records came in: compare again */

@@ -1,10 +1,12 @@
 """vault.db lost or damaged, and made anew from what is left."""
 import os
+import re
 import shutil
 
 from harness import cluster, wait_has_blobs, wait_in_sync, wait_until
 
 MIB = 1 << 20
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SIZES = [0, 10, 3000, 20000, 70000, 300000, 3 * MIB]
 
 
@@ -156,6 +158,18 @@ def test_rebuild_and_peers_give_everything_back(scene):
     assert fetched < big / 2, "blob files that were here came over the network again"
     a.kill()
     assert_all(b, contents)
+
+
+def test_doctor_prints_every_limit(scene):
+    node = scene.node("a")
+    with open(os.path.join(ROOT, "internal/base/limits.h")) as f:
+        names = re.findall(r"^    X\((\w+),", f.read(), re.M)
+    limits = node.run("doctor", "--limits", "--json").json["limits"]
+    assert [l["name"] for l in limits] == names and len(names) > 40, limits
+    assert all(l["unit"] and l["at_limit"] and l["value"] >= 0 for l in limits)
+    lines = node.run("doctor", "--limits").text.splitlines()
+    assert [line.split()[0] for line in lines] == names
+    assert not os.path.exists(node.vault), "it needs no vault, and makes none"
 
 
 def test_doctor_says_what_to_look_at(scene):
