@@ -231,14 +231,6 @@ def new_token():
     return "pvt1-" + digits.decode().lower().rstrip("=")
 
 
-def secret_of_token(token):
-    """S of storage/format.md."""
-    if token.startswith("pvt1-"):
-        return base64.b32decode(token[5:].upper() + "======")[:32]
-    return hashlib.scrypt(token.encode(), salt=b"PV1/auth-token", n=1 << 15, r=8, p=3, dklen=32,
-                          maxmem=64 << 20)
-
-
 def write_random(f, size, seed):
     """size bytes in which nothing comes twice, reproducible."""
     for i in range(0, size, 1 << 20):

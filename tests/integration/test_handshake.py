@@ -1,37 +1,16 @@
-"""What a listening port says to those who should not be there: nothing, and one line in the log.
-
-The first message is put together here from transport/protocol.md, with the standard library only:
-gate and clock are checked before any key exchange, so no curve is needed for it.
-"""
-import hashlib
-import hmac
+"""What a listening port says to those who should not be there: nothing, and one line in the log."""
 import os
 import socket
 import threading
-import time
 
-from harness import secret_of_token, wait_in_sync, wait_until
-
-
-def x(key, label, context=b""):
-    return hmac.new(key, b"PV1/" + label + b"\0" + context + b"\1", hashlib.sha256).digest()
-
-
-def gate_key(token):
-    prk = hmac.new(b"PV1/token", secret_of_token(token), hashlib.sha256).digest()
-    return x(prk, b"gate")
+from harness import wait_in_sync, wait_until
+from session import M1, Token, connect, envelope, frame_of, now_ms
 
 
 def first_message(token, clock_ms):
-    body = b"PVH1" + bytes([1, 1, 0, 0]) + clock_ms.to_bytes(8, "big") + os.urandom(48)
-    tag = hmac.new(gate_key(token), b"PV1/gate\x01" + body, hashlib.sha256).digest()
-    return bytes([1]) + len(body + tag).to_bytes(4, "big") + body + tag
-
-
-def connect(address):
-    host, port = address.rsplit(":", 1)
-    s = socket.create_connection((host, int(port)), timeout=60)
-    return s
+    """With random bytes for Noise: gate and clock are checked before them."""
+    message = envelope(M1, clock_ms) + os.urandom(48)
+    return frame_of(message + Token(token).tag(M1, b"", message))
 
 
 def answer_to(address, message):
@@ -54,10 +33,6 @@ def answer_to(address, message):
 
 def logged(node, text):
     wait_until(lambda: text in node.log(), f"{text!r} in the log of {node.name}")
-
-
-def now_ms():
-    return int(time.time() * 1000)
 
 
 def test_wrong_token_is_named_on_both_sides(scene):

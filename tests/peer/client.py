@@ -1,16 +1,18 @@
-"""A small honest peer: keeps the cluster's records, fetches blobs and takes those it is offered.
+"""A small honest peer: keeps the cluster's records, fetches blobs, takes those it is offered and
+offers its own.
 
 Written from transport/protocol.md and storage/format.md alone, like session.py below it. It shows that
 the rest of the protocol can be spoken by a program in another language: a daemon admits it as a
 member, sends it records and blobs, and counts its acknowledgements.
 """
 import select
+import socket
 import struct
 import time
 
 from extract import Damage, MEMBER, TOMBSTONE, check, check_blob, hmac256, parse_record, sha256
-from session import BLOBS, DATA, DIGEST, ERROR, FETCH, FIN, FOUND, FULL, GET, LOST, NOT_FOUND, PING, \
-    PONG, RECORD, RECORDS, RST, STORE, STORED, WANT, Session, now_ms
+from session import BLIND, BLOBS, DATA, DIGEST, ERROR, FETCH, FIN, FOUND, FULL, GET, LOST, NOT_FOUND, \
+    PING, PONG, RECORD, RECORDS, RST, STORE, STORED, WANT, Session, now_ms
 
 ROOT, BUCKETS, HASHES = 1, 2, 3
 BUCKET_COUNT = 4096
@@ -32,13 +34,14 @@ def bucket_of(digest):
 
 
 class Client(Session):
-    """blobs and records are its store, by id and by rid. accepts says which offered blobs it takes."""
+    """blobs and records are its store, by id and by rid; begun has the beginnings of cut bodies.
+    accepts says which offered blobs it takes."""
 
     def __init__(self, *args, accepts=lambda blob_id: False, **kw):
         super().__init__(*args, **kw)
-        self.blobs, self.records, self.accepts = {}, {}, accepts
+        self.blobs, self.records, self.begun, self.accepts = {}, {}, {}, accepts
         self.offers = []          # offered, not yet asked for
-        self.streams = {}         # number -> [WANT or FETCH, id, size or None, bytes]
+        self.streams = {}         # number -> (WANT or FETCH, id, size or None)
         self.numbers = {WANT: 1, FETCH: 2}
         self.answers = {}         # request -> {id: bool}
         self.acknowledged = set()  # (what, id)
@@ -87,13 +90,15 @@ class Client(Session):
     def ask(self, kind, blob_id, size=None):
         number = self.numbers[kind]
         self.numbers[kind] += 2
-        self.streams[number] = [kind, blob_id, size, bytearray()]
-        self.send(kind, struct.pack(">H32sII", 1, blob_id, 0, number))
+        self.streams[number] = kind, blob_id, size
+        offset = len(self.begun.setdefault(blob_id, bytearray()))
+        self.send(kind, struct.pack(">H32sII", 1, blob_id, offset, number))
 
     def on_store(self, body):
         for entry in counted(body, 0, 37):
             blob_id, kind, size = struct.unpack(">32sBI", entry)
             check(kind <= 2 and 304 <= size <= 983088, "STORE: fields")
+            check((kind == 0) == (self.role == BLIND), "STORE: kind")
             if blob_id in self.blobs:
                 self.acknowledge(BLOBS, [blob_id])
             elif not self.accepts(blob_id):
@@ -109,14 +114,14 @@ class Client(Session):
     def on_data(self, body):
         number, flags, data = body
         check(number in self.streams, "stream: not asked for")
-        kind, blob_id, size, buffer = self.streams[number]
-        buffer += data
-        check(len(buffer) <= (size or 983088), "stream: beyond the end")
+        kind, blob_id, size = self.streams[number]
+        self.begun[blob_id] += data
+        check(len(self.begun[blob_id]) <= (size or 983088), "stream: beyond the end")
         if flags == 0:
             return
         del self.streams[number]
         if flags == FIN:
-            self.received(kind, blob_id, bytes(buffer))
+            self.received(kind, blob_id, bytes(self.begun.pop(blob_id)))
         self.ask_for_offers()
 
     def received(self, kind, blob_id, blob):
@@ -161,11 +166,27 @@ class Client(Session):
     def on_want(self, body):
         for entry in counted(body, 0, 40):
             blob_id, offset, number = struct.unpack(">32sII", entry)
-            data = self.blobs.get(blob_id, b"")[offset:]
-            parts = [data[i:i + PART] for i in range(0, len(data), PART)]
-            for part in parts[:-1]:
-                self.send_data(number, 0, part)
-            self.send_data(number, FIN if blob_id in self.blobs else RST, parts[-1] if parts else b"")
+            self.send_body(number, self.blobs.get(blob_id, b"")[offset:])
+
+    def send_body(self, number, data):
+        if not data:
+            self.send_data(number, RST)
+        for at in range(0, len(data), PART):
+            self.send_data(number, 0 if at + PART < len(data) else FIN, data[at:at + PART])
+
+    def publish(self, sealed):
+        """Has a file stored there: until its blobs and records are acknowledged."""
+        for blob, kind in sealed.blobs:
+            self.offer(blob, kind)
+        self.run_until(lambda: all((BLOBS, sha256(blob)) in self.acknowledged
+                                   for blob, _ in sealed.blobs))
+        self.write(sealed.records)
+
+    def write(self, envelopes):
+        for envelope in envelopes:
+            check(self.take(envelope), "record: of another time")
+            self.send_records([parse_record(envelope)])
+        self.run_until(lambda: all((RECORDS, sha256(e)) in self.acknowledged for e in envelopes))
 
     # ---- records ----
 
@@ -288,3 +309,21 @@ class Client(Session):
             self.ask_for_lists()
         else:
             self.send_list(bucket)
+
+
+class Listener:
+    """A listening port; each connection becomes a session of its own."""
+
+    def __init__(self, token, cluster_key, identity, kind=Client, **options):
+        self.parameters, self.kind, self.options = (token, cluster_key, identity), kind, options
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.socket.settimeout(60)
+        self.address = "127.0.0.1:%d" % self.socket.getsockname()[1]
+
+    def accept(self, **options):
+        connection, _ = self.socket.accept()
+        connection.settimeout(60)
+        return self.kind(connection, *self.parameters, **{**self.options, **options})
+
+    def close(self):
+        self.socket.close()
