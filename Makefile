@@ -53,6 +53,7 @@ SRC_crypto    := $(wildcard crypto/*.c)
 SRC_storage   := $(wildcard storage/*.c)
 SRC_transport := $(wildcard transport/*.c)
 SRC_internal  := $(wildcard internal/*.c internal/node/*.c internal/file/*.c internal/upkeep/*.c \
+                            internal/cluster/*.c \
                             internal/server/*.c)
 SRC_cmd       := $(wildcard cmd/peervault/*.c)
 LAYERS        := internal transport storage crypto base

@@ -27,6 +27,7 @@ struct choice {
 };
 
 static const struct choice roles[] = {{"keyed", PV_ROLE_KEYED}, {"blind", PV_ROLE_BLIND}, {NULL}};
+static const struct choice memberships[] = {{"open", 0}, {"allowlist", 1}, {NULL}};
 static const struct choice convergences[] = {{"cluster", PV_CONVERGENCE_CLUSTER},
                                              {"epoch", PV_CONVERGENCE_EPOCH},
                                              {"off", PV_CONVERGENCE_OFF},
@@ -58,6 +59,10 @@ static const struct key {
     [PV_CONFIG_ROLE] = {"role", "keyed", "keyed or blind",
                         "whether this node can read, or only keeps what it cannot read", CHOICE,
                         offsetof(struct pv_config, role), 0, 0, roles},
+    [PV_CONFIG_MEMBERSHIP] = {"membership", "open", "open or allowlist",
+                              "whether the cluster key is enough to become a member, or "
+                              "`peers allow` must have named the node; it can be reloaded",
+                              CHOICE, offsetof(struct pv_config, allowlist), 0, 0, memberships},
     [PV_CONFIG_REPAIR_AFTER] = {"repair_after", "12h", "1s .. 90d",
                                 "how long a member may be away before others make up its copies",
                                 DURATION, offsetof(struct pv_config, repair_after_ms), SECONDS,

@@ -11,6 +11,7 @@
  *   peers          ADDRESS:PORT, comma separated; may be given several times (none)
  *   replicas       1 .. 64                                   3
  *   role           keyed | blind                             keyed
+ *   membership     open | allowlist                          open
  *   repair_after   1s .. 90d                                 12h
  *   max_skew       1s .. 1h                                  300s
  *   gc_grace       0s .. 90d                                 7d
@@ -48,6 +49,7 @@ enum pv_config_key {
     PV_CONFIG_PEERS,
     PV_CONFIG_REPLICAS,
     PV_CONFIG_ROLE,
+    PV_CONFIG_MEMBERSHIP,
     PV_CONFIG_REPAIR_AFTER,
     PV_CONFIG_MAX_SKEW,
     PV_CONFIG_GC_GRACE,
@@ -67,7 +69,8 @@ struct pv_config {
     char peers[PV_STATIC_PEERS_MAX][PV_ADDRESS_MAX + 1]; /* no two are equal */
     size_t peer_count;
     uint64_t replicas;
-    uint64_t role; /* enum pv_role */
+    uint64_t role;      /* enum pv_role */
+    uint64_t allowlist; /* 0 or 1: who has no member record yet must be allowed by name */
     uint64_t repair_after_ms, max_skew_ms, gc_grace_ms;
     uint64_t mem_limit_bytes;
     uint64_t disk_limit_bytes; /* 0: none */

@@ -215,6 +215,7 @@ struct pv_server_config pv_access_server(struct pv_access *a, const struct pv_cl
         .peers = peers,
         .peer_count = c->peer_count,
         .role = (uint8_t)c->role,
+        .allowlist = c->allowlist != 0,
         .replicas = (unsigned)c->replicas,
         .gc_grace_ms = c->gc_grace_ms,
         .max_skew_ms = c->max_skew_ms,

@@ -1,4 +1,4 @@
-/* peers and ping: the other nodes, asked of the daemon. */
+/* peers and ping: the other nodes, asked of the daemon, and what is decided about them. */
 #include "cmd/peervault/client.h"
 #include "cmd/peervault/commands.h"
 #include "cmd/peervault/output.h"
@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum { PING_COUNT_MAX = 1000, PING_COUNT = 3 };
+#define TTL_MS_MAX (UINT64_C(3650) * 24 * 3600 * 1000)
 
 /* ---- peers ---- */
 
@@ -44,6 +45,85 @@ enum pv_exit pv_cmd_peers(const struct pv_cli *cli, const struct pv_args *args)
         exit = pv_out_flush();
     json_decref(reply);
     return exit;
+}
+
+/* ---- decisions ---- */
+
+/* Those of the options that are given, as the daemon wants them. */
+static enum pv_exit add_options(json_t *rq, const struct pv_args *args)
+{
+    static const char *const texts[] = {"role", "zone", "reason"};
+    const char *weight = pv_args_value(args, "weight"), *ttl = pv_args_value(args, "ttl");
+    uint64_t number;
+    for (size_t i = 0; i < PV_COUNT(texts); i++) {
+        const char *text = pv_args_value(args, texts[i]);
+        if (text != NULL && json_object_set_new(rq, texts[i], json_string(text)) != 0)
+            return pv_out_fail(PV_EXIT_USAGE, "--%s: must be UTF-8", texts[i]);
+    }
+    if (weight != NULL) {
+        if (pv_number_parse(&number, weight, 1, 16) != PV_OK)
+            return pv_out_fail(PV_EXIT_USAGE, "--weight %.80s: must be from 1 to 16", weight);
+        json_object_set_new(rq, "weight", json_integer((json_int_t)number));
+    }
+    if (ttl != NULL) {
+        if (pv_duration_parse(&number, ttl) != PV_OK || number < 1000 || number > TTL_MS_MAX)
+            return pv_out_fail(PV_EXIT_USAGE,
+                               "--ttl %.80s: must be a time from 1s to 3650d, as 12h or 7d", ttl);
+        json_object_set_new(rq, "ttl_s", json_integer((json_int_t)(number / 1000)));
+    }
+    return PV_EXIT_OK;
+}
+
+static const char *said(const char *result)
+{
+    static const struct {
+        const char *result, *text;
+    } texts[] = {{"member", "is a member"},
+                 {"expected", "will be a member when it connects here"},
+                 {"blocked", "is blocked on this node"},
+                 {"expelled", "is expelled, on all nodes"},
+                 {"forgotten", "was no member; nothing is decided about it any more"}};
+    for (size_t i = 0; i < PV_COUNT(texts); i++)
+        if (strcmp(texts[i].result, result) == 0)
+            return texts[i].text;
+    return result;
+}
+
+static enum pv_exit decide(const struct pv_cli *cli, const struct pv_args *args, const char *op)
+{
+    json_t *reply = NULL, *rq = json_pack("{s:s, s:s}", "op", op, "node", args->words[0]);
+    if (rq == NULL)
+        return pv_out_fail(PV_EXIT_USAGE, "malformed node id: see `peervault peers`");
+    enum pv_exit exit = add_options(rq, args);
+    if (exit != PV_EXIT_OK) {
+        json_decref(rq);
+        return exit;
+    }
+    exit = ask_daemon(cli, rq, NULL, NULL, args->words[0], &reply);
+    if (exit == PV_EXIT_OK && cli->json) {
+        pv_message_strip(reply);
+        exit = pv_out_json(json_incref(reply));
+    } else if (exit == PV_EXIT_OK && !cli->quiet) {
+        printf("%s %s\n", pv_json_text(reply, "node"), said(pv_json_text(reply, "result")));
+        exit = pv_out_flush();
+    }
+    json_decref(reply);
+    return exit;
+}
+
+enum pv_exit pv_cmd_peers_allow(const struct pv_cli *cli, const struct pv_args *args)
+{
+    return decide(cli, args, "allow");
+}
+
+enum pv_exit pv_cmd_peers_block(const struct pv_cli *cli, const struct pv_args *args)
+{
+    return decide(cli, args, "block");
+}
+
+enum pv_exit pv_cmd_peers_forget(const struct pv_cli *cli, const struct pv_args *args)
+{
+    return decide(cli, args, "forget");
 }
 
 /* ---- ping ---- */

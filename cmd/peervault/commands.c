@@ -90,6 +90,21 @@ static const struct pv_option doctor_options[] = {
     {.name = NULL},
 };
 
+static const struct pv_option allow_options[] = {
+    {"role", 0, false, "keyed|blind", "what it is to be; default: what it proves to be"},
+    {"weight", 0, false, "W", "its share of what is stored, 1 to 16, default 1"},
+    {"zone", 0, false, "NAME", "members of one zone are expected to fail together"},
+    {"ttl", 0, false, "TIME", "as 30m, 12h, 7d; default: for good"},
+    {"reason", 0, false, "TEXT", "why, up to 120 bytes; shown by `peers` here"},
+    {.name = NULL},
+};
+
+static const struct pv_option block_options[] = {
+    {"ttl", 0, false, "TIME", "as 30m, 12h, 7d; default: for good"},
+    {"reason", 0, false, "TEXT", "why, up to 120 bytes; shown by `peers` here"},
+    {.name = NULL},
+};
+
 static const struct pv_option ping_options[] = {
     {"count", 'c', false, "N", "how many times, 1 to 1000, default 3"},
     {.name = NULL},
@@ -304,15 +319,62 @@ const struct pv_command pv_commands[] = {
         .arguments = "",
         .help = "the other nodes, and how they are reached",
         .details = "Columns: the beginning of the node id; address; outbound (we dialled) or\n"
-                   "inbound where it is connected, else why not; role; since when; round trip;\n"
+                   "inbound where it is connected, else why not, blocked and allowed being what\n"
+                   "was decided here; role; since when; round trip;\n"
                    "how far its clock is ahead of ours; bytes from it, and a second; bytes to it,\n"
                    "and a second; whether its records are the same as ours; the last error.",
         .json = "for each {\"node\", \"address\", \"state\", \"role\", \"dialled\", \"rtt_ms\", "
                 "\"skew_ms\",\n"
                 "\"connected_s\", \"in_sync\", \"offered\", \"wanted\", \"in_bytes\", "
                 "\"in_rate\",\n"
-                "\"out_bytes\", \"out_rate\", \"last_error\"}",
+                "\"out_bytes\", \"out_rate\", \"last_error\"}; of blocked and allowed ones\n"
+                "\"until_ms\", \"reason\"",
         .run = pv_cmd_peers,
+    },
+    {
+        .name = "peers allow",
+        .arguments = "NODE",
+        .help = "let a node into the cluster, or back into it",
+        .details =
+            "NODE is the id that `peervault id` prints there; the beginning of it is enough\n"
+            "where it is known. A node that is a member, or was, is one at once, on all nodes;\n"
+            "any other becomes one when it connects here. Lifts a block of this node's. Needed\n"
+            "with `membership = allowlist`, and for blind nodes. --ttl: how long it has to come.",
+        .json = "{\"node\", \"result\": \"member\" | \"expected\"}",
+        .examples = "peervault peers allow 5kq2-... --zone attic",
+        .options = allow_options,
+        .words_min = 1,
+        .words_max = 1,
+        .run = pv_cmd_peers_allow,
+    },
+    {
+        .name = "peers block",
+        .arguments = "NODE",
+        .help = "have nothing to do with a node, on this node only",
+        .details = "Ends its connections at once, whatever the other members think of it, until\n"
+                   "`peers allow`, or for --ttl. It is told that it is no member here; the reason\n"
+                   "stays here.",
+        .json = "{\"node\", \"result\": \"blocked\"}",
+        .examples = "peervault peers block 5kq2 --ttl 7d --reason 'fills the disk'",
+        .options = block_options,
+        .words_min = 1,
+        .words_max = 1,
+        .run = pv_cmd_peers_block,
+    },
+    {
+        .name = "peers forget",
+        .arguments = "NODE",
+        .help = "expel a node from the cluster, on all nodes",
+        .details =
+            "For a machine that is lost or given away. All members end their connections with\n"
+            "it. What it wrote stays; what it knows, it knows: it has the token and, if keyed,\n"
+            "the cluster key. `token rotate` locks it out of the network.",
+        .json = "{\"node\", \"result\": \"expelled\" | \"forgotten\"}; forgotten: it was no\n"
+                "member, only allowed or blocked here",
+        .examples = "peervault peers forget 5kq2",
+        .words_min = 1,
+        .words_max = 1,
+        .run = pv_cmd_peers_forget,
     },
     {
         .name = "ping",
@@ -504,14 +566,17 @@ static bool names(const char *name, const char *first, const char *second)
 
 const struct pv_command *pv_command_find(const char *const *words, size_t count, size_t *used)
 {
+    const struct pv_command *found = NULL;
     for (const struct pv_command *c = pv_commands; c->name != NULL; c++) {
         bool two = strchr(c->name, ' ') != NULL;
-        if (count > (two ? 1 : 0) && names(c->name, words[0], two ? words[1] : NULL)) {
-            *used = two ? 2 : 1;
-            return c;
-        }
+        if (count <= (two ? 1 : 0) || !names(c->name, words[0], two ? words[1] : NULL))
+            continue;
+        found = c;
+        *used = two ? 2 : 1;
+        if (two)
+            break; /* "peers allow" is more than "peers" */
     }
-    return NULL;
+    return found;
 }
 
 bool pv_command_needs_second(const char *word)

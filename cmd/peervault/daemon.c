@@ -2,9 +2,9 @@
  * The daemon: settings, lock, log, server. Everything that can be wrong with the arguments is said
  * before anything is made.
  *
- * A reload loads all settings anew, from the same sources in the same order. Three of them can
- * change under way: the log's level, disk_limit, and peers, which are added but not removed. The
- * rest is compared with what runs, and a difference is logged, not obeyed by halves.
+ * A reload loads all settings anew, from the same sources in the same order. Some of them can
+ * change under way (applies_at_once); peers are added but not removed. The rest is compared with
+ * what runs, and a difference is logged, not obeyed by halves.
  */
 #include "cmd/peervault/access.h"
 #include "cmd/peervault/commands.h"
@@ -69,7 +69,8 @@ static void show(struct pv_buf *out, const struct pv_config *c, enum pv_config_k
 
 static bool applies_at_once(enum pv_config_key key)
 {
-    return key == PV_CONFIG_PEERS || key == PV_CONFIG_LOG_LEVEL || key == PV_CONFIG_DISK_LIMIT;
+    return key == PV_CONFIG_PEERS || key == PV_CONFIG_LOG_LEVEL || key == PV_CONFIG_DISK_LIMIT ||
+           key == PV_CONFIG_MEMBERSHIP;
 }
 
 static void log_what_waits(struct daemon *d)
@@ -115,6 +116,7 @@ static bool on_reload(void *arg, struct pv_server_reload *out)
         out->peers = d->peers;
         out->peer_count = d->reloaded.peer_count;
         out->disk_limit_bytes = d->reloaded.disk_limit_bytes;
+        out->allowlist = d->reloaded.allowlist != 0;
         log_what_waits(d);
         PV_LOG(d->cli.env.log, PV_LOG_INFO, PV_SUB_MAIN, "settings reloaded");
     } else {

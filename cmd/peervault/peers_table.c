@@ -48,7 +48,8 @@ static void print_peer(const json_t *p)
     char rtt[PV_SIZE_TEXT_MAX], skew[PV_SIZE_TEXT_MAX], up[PV_TIME_TEXT_MAX] = "-";
     char in[PV_SIZE_TEXT_MAX], out[PV_SIZE_TEXT_MAX];
     char in_rate[PV_SIZE_TEXT_MAX], out_rate[PV_SIZE_TEXT_MAX];
-    const char *error = pv_json_text(p, "last_error");
+    const char *error = pv_json_text(p, "last_error"), *reason = pv_json_text(p, "reason");
+    error = error[0] != '\0' ? error : reason;
     if (json_is_integer(json_object_get(p, "connected_s")))
         pv_duration_text(up, (uint64_t)pv_json_int(p, "connected_s") * 1000);
     /* The first three groups of a node id tell any two nodes apart that people meet. */
@@ -67,7 +68,7 @@ void pv_peers_table(const json_t *peers)
         return;
     printf("%-17s %-21s %-8s %-5s %-8s %-8s %-7s %-9s %-9s %-9s %-9s %-4s %s\n", "NODE", "ADDRESS",
            "STATE", "ROLE", "UP", "RTT", "CLOCK", "IN", "IN/S", "OUT", "OUT/S", "SYNC",
-           "LAST ERROR");
+           "LAST ERROR OR REASON");
     for (size_t i = 0; i < json_array_size(peers); i++)
         print_peer(json_array_get(peers, i));
 }

@@ -70,6 +70,8 @@
       "a further one is refused with GOODBYE 7", "internal/node/recognise.c") \
     X(MEMBERS_KNOWN_MAX, 256, "member records, expelled ones with them", \
       "further ones are refused", "internal/node/members.c") \
+    X(POLICY_MAX, 256, "nodes allowed or blocked by this one", \
+      "a further decision is refused", "internal/node/policy.c") \
     /* memory: the shares are those of the default mem_limit, and scale with it */ \
     X(MEM_LIMIT_MIB, 64, "MiB of buffers", \
       "mem_limit: work waits for memory", "internal/server/uv_server.c") \

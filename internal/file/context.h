@@ -13,9 +13,8 @@ struct pv_files {
     struct pv_files_config config;
     struct pv_budget memory;
     struct pv_timers timers;
-    struct pv_list pings; /* ping.c */
-    unsigned upgrades;    /* ingest.c: small uploads that turned out longer and await memory */
-    unsigned uploads;     /* that may still use blobs without a record */
+    unsigned upgrades; /* ingest.c: small uploads that turned out longer and await memory */
+    unsigned uploads;  /* that may still use blobs without a record */
 };
 
 #endif

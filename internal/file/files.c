@@ -18,7 +18,6 @@ enum pv_err pv_files_new(struct pv_files **out, const struct pv_files_config *co
     f->config = *config;
     pv_budget_init(&f->memory, "files", config->memory_bytes);
     pv_timers_init(&f->timers);
-    pv_list_init(&f->pings);
     *out = f;
     return PV_OK;
 }
@@ -28,7 +27,7 @@ void pv_files_free(struct pv_files *f)
     if (f == NULL)
         return;
     PV_ASSERT(f->uploads == 0);
-    PV_ASSERT(pv_list_empty(&f->timers.waiting) && pv_list_empty(&f->pings));
+    PV_ASSERT(pv_list_empty(&f->timers.waiting));
     pv_budget_release(&f->memory);
     pv_free(f);
 }
@@ -39,10 +38,9 @@ void pv_files_request(struct pv_files *f, struct pv_request *rq)
         const char *op;
         void (*start)(struct pv_files *f, struct pv_request *rq);
     } table[] = {
-        {"store", pv_ingest_start},    {"get", pv_retrieve_start}, {"ls", pv_query_ls},
-        {"stat", pv_query_stat},       {"rm", pv_query_rm},        {"status", pv_query_status},
-        {"peers", pv_query_peers},     {"ping", pv_query_ping},    {"restore", pv_query_restore},
-        {"history", pv_query_history},
+        {"store", pv_ingest_start},    {"get", pv_retrieve_start},    {"ls", pv_query_ls},
+        {"stat", pv_query_stat},       {"rm", pv_query_rm},           {"status", pv_query_status},
+        {"restore", pv_query_restore}, {"history", pv_query_history},
     };
     const char *op = json_string_value(json_object_get(rq->args, "op"));
     for (size_t i = 0; op != NULL && i < PV_COUNT(table); i++) {

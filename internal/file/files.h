@@ -4,7 +4,7 @@
  *   ingest.h    store: bytes -> chunks -> sealed blobs -> commit -> records -> copies
  *   retrieve.h  get: record -> tree -> blobs (local or fetched) -> bytes, verified
  *   lookup.h    from a key, a name or a key prefix to a file record
- *   list.c, stat.c, remove.c, status.c, ping.c: the other requests
+ *   list.c, stat.c, remove.c, status.c: the other requests
  *
  * Like the node core it does no input or output of its own: blocking work is jobs.
  */
@@ -27,11 +27,8 @@ struct pv_files_config {
     size_t memory_bytes; /* budget of ingest and retrieve */
     enum pv_convergence convergence;
     unsigned replicas;
-    /* May be NULL: the server's own part of `status`, of a connected peer, and of `peers` (those
-     * that are no members yet; status.c adds the members). */
+    /* May be NULL: the server's own part of `status`. */
     void (*describe_status)(void *arg, json_t *status);
-    void (*describe_link)(void *arg, pv_link link, json_t *peer);
-    void (*describe_peers)(void *arg, json_t *peers);
     void *arg;
 };
 
@@ -46,9 +43,6 @@ void pv_files_free(struct pv_files *f);
 /* Answers rq->args["op"]; an unknown op is refused with exit 2. */
 void pv_files_request(struct pv_files *f, struct pv_request *rq);
 
-/* Passed on by the server after the node got the same event. */
-void pv_files_pong(struct pv_files *f, pv_link link, uint64_t rtt_ms);
-void pv_files_link_down(struct pv_files *f, pv_link link);
 uint64_t pv_files_deadline_ms(const struct pv_files *f); /* mono; UINT64_MAX: none */
 void pv_files_tick(struct pv_files *f);
 

@@ -11,8 +11,6 @@ void pv_query_ls(struct pv_files *f, struct pv_request *rq);
 void pv_query_stat(struct pv_files *f, struct pv_request *rq);
 void pv_query_rm(struct pv_files *f, struct pv_request *rq);
 void pv_query_status(struct pv_files *f, struct pv_request *rq);
-void pv_query_peers(struct pv_files *f, struct pv_request *rq);
-void pv_query_ping(struct pv_files *f, struct pv_request *rq);
 void pv_query_restore(struct pv_files *f, struct pv_request *rq);
 void pv_query_history(struct pv_files *f, struct pv_request *rq);
 

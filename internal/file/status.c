@@ -1,10 +1,8 @@
-/* status and peers: what the node knows of itself and of the others. */
+/* status: what the node knows of itself. */
 #include "internal/file/files_private.h"
 #include "storage/scrub_state.h"
 
 #include <string.h>
-
-/* ---- status ---- */
 
 struct status {
     struct pv_files *files;
@@ -190,63 +188,4 @@ void pv_query_status(struct pv_files *f, struct pv_request *rq)
     rq->ops = &status_ops;
     s->job = (struct pv_job){.run = run_counts, .done = go_on};
     pv_node_submit(f->config.node, &s->job);
-}
-
-/* ---- peers ---- */
-
-static const char *role_text(uint8_t role)
-{
-    return role == PV_ROLE_BLIND ? "blind" : "keyed";
-}
-
-static json_t *connected_peer(struct pv_files *f, const struct pv_node_peer_info *p)
-{
-    uint64_t up_ms = pv_env_mono_ms(f->config.env) - p->up_since_ms;
-    char text[PV_NODE_TEXT_LEN];
-    pv_node_id_format(text, &p->node_id);
-    json_t *peer = json_pack(
-        "{s:s, s:s, s:s, s:s, s:b, s:o*, s:I, s:I, s:b, s:I, s:I}", "node", text, "address",
-        p->address, "state", "connected", "role",
-        role_text(p->keyed ? PV_ROLE_KEYED : PV_ROLE_BLIND), "dialled", (int)p->dialled, "rtt_ms",
-        p->rtt_ms != UINT64_MAX ? json_integer((json_int_t)p->rtt_ms) : NULL, "skew_ms",
-        (json_int_t)p->skew_ms, "connected_s", (json_int_t)(up_ms / 1000), "in_sync",
-        (int)p->in_sync, "offered", (json_int_t)p->offered, "wanted", (json_int_t)p->wanted);
-    if (peer != NULL && f->config.describe_link != NULL)
-        f->config.describe_link(f->config.arg, p->link, peer);
-    return peer;
-}
-
-static json_t *absent_peer(const struct pv_member *m)
-{
-    char text[PV_NODE_TEXT_LEN];
-    pv_node_id_format(text, &m->node_id);
-    return json_pack("{s:s, s:s, s:s}", "node", text, "state", "absent", "role",
-                     role_text(m->body.role));
-}
-
-void pv_query_peers(struct pv_files *f, struct pv_request *rq)
-{
-    const struct pv_node *n = f->config.node;
-    struct pv_node_peer_info peers[PV_MEMBERS_MAX];
-    const struct pv_member *members[PV_MEMBERS_MAX];
-    json_t *list = json_array();
-    bool complete = true;
-    size_t count = pv_node_peers(n, peers, PV_MEMBERS_MAX);
-    for (size_t i = 0; i < count; i++)
-        complete = json_array_append_new(list, connected_peer(f, &peers[i])) == 0 && complete;
-    count = pv_members_list(n, members, PV_MEMBERS_MAX);
-    for (size_t i = 0; i < count; i++) {
-        const struct pv_member *m = members[i];
-        if (m->link != 0 || m->body.expelled ||
-            pv_id_equal(&m->node_id, &pv_node_config(n)->identity->node_id))
-            continue;
-        complete = json_array_append_new(list, absent_peer(m)) == 0 && complete;
-    }
-    if (f->config.describe_peers != NULL)
-        f->config.describe_peers(f->config.arg, list);
-    if (!complete) {
-        json_decref(list);
-        list = NULL;
-    }
-    pv_request_ok(rq, json_pack("{s:o}", "peers", list));
 }

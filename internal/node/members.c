@@ -223,12 +223,9 @@ static bool apply(struct pv_node *n, const uint8_t *env, size_t len, struct entr
     return true;
 }
 
-static void drop_expelled(struct pv_node *n, const struct pv_id *node_id)
+void pv_members_end_sessions(struct pv_node *n, const struct pv_id *node_id)
 {
     struct pv_peer *p;
-    PV_LOG(n->config.env->log, PV_LOG_WARN, PV_SUB_NODE,
-           is_self(n, node_id) ? "this node was expelled" : "member was expelled", "node",
-           pv_log_id(node_id->b));
     for (size_t i = 0; (p = pv_node_next_peer(n, &i)) != NULL;)
         if (pv_id_equal(&p->node_id, node_id))
             pv_peer_drop(p, PV_BYE_MEMBERSHIP);
@@ -239,8 +236,12 @@ void pv_members_changed(struct pv_node *n, const uint8_t *env, size_t len)
     struct entry *e;
     if (!apply(n, env, len, &e))
         return;
-    if (e->m.body.expelled)
-        drop_expelled(n, &e->m.node_id);
+    if (e->m.body.expelled) {
+        PV_LOG(n->config.env->log, PV_LOG_WARN, PV_SUB_NODE,
+               is_self(n, &e->m.node_id) ? "this node was expelled" : "member was expelled", "node",
+               pv_log_id(e->m.node_id.b));
+        pv_members_end_sessions(n, &e->m.node_id);
+    }
     pv_publish_on_held(n);
 }
 
@@ -261,20 +262,18 @@ void pv_members_send_all(struct pv_peer *p)
 }
 
 enum pv_err pv_members_seal(uint8_t *env, size_t *len, const struct pv_identity *identity,
-                            const uint8_t subject[static PV_PUB_LEN], pv_hlc hlc)
+                            const struct pv_member_body *body, pv_hlc hlc)
 {
     static const uint8_t no_salt[32]; /* clear records have none */
-    struct pv_member_body body = {.role = PV_ROLE_KEYED, .weight = 1};
     struct pv_id node_id;
     uint8_t *bytes = pv_malloc(PV_RECORD_BODY_MAX);
     if (bytes == NULL)
         return PV_E_NOMEM;
     struct pv_record_draft draft = {
         .type = PV_RECORD_MEMBER, .flags = PV_RECORD_CLEAR, .hlc = hlc, .body = bytes};
-    memcpy(body.subject, subject, PV_PUB_LEN);
-    pv_node_id_of(&node_id, subject);
+    pv_node_id_of(&node_id, body->subject);
     pv_rid_clear(&draft.rid, PV_RECORD_MEMBER, node_id.b, PV_ID_LEN);
-    enum pv_err err = pv_member_body_encode(bytes, &draft.body_len, &body);
+    enum pv_err err = pv_member_body_encode(bytes, &draft.body_len, body);
     if (err == PV_OK)
         err = pv_record_seal(env, len, &draft, NULL, identity->seed, no_salt);
     pv_free(bytes);
@@ -284,8 +283,10 @@ enum pv_err pv_members_seal(uint8_t *env, size_t *len, const struct pv_identity 
 enum pv_err pv_members_found_record(uint8_t *env, size_t *len, const struct pv_identity *identity,
                                     pv_hlc hlc, const struct pv_env *pvenv)
 {
+    struct pv_member_body body = {.role = PV_ROLE_KEYED, .weight = 1};
     (void)pvenv;
-    return pv_members_seal(env, len, identity, identity->pub, hlc);
+    memcpy(body.subject, identity->pub, PV_PUB_LEN);
+    return pv_members_seal(env, len, identity, &body, hlc);
 }
 
 /* ---- life ---------------------------------------------------------------------------------- */
@@ -293,7 +294,8 @@ enum pv_err pv_members_found_record(uint8_t *env, size_t *len, const struct pv_i
 enum pv_err pv_members_new(struct pv_node *n)
 {
     n->members = pv_calloc(1, sizeof *n->members);
-    return n->members != NULL ? PV_OK : PV_E_NOMEM;
+    n->policy = pv_calloc(1, sizeof *n->policy);
+    return n->members != NULL && n->policy != NULL ? PV_OK : PV_E_NOMEM;
 }
 
 void pv_members_free(struct pv_node *n)
@@ -304,6 +306,8 @@ void pv_members_free(struct pv_node *n)
     }
     pv_free(n->members);
     n->members = NULL;
+    pv_free(n->policy);
+    n->policy = NULL;
 }
 
 struct load {
@@ -312,6 +316,8 @@ struct load {
     void *arg;
     size_t count;
     bool nomem;
+    uint8_t policy[PV_POLICY_LEN_MAX];
+    size_t policy_len;
     struct {
         uint8_t *env;
         size_t len;
@@ -342,6 +348,13 @@ static void load_run(struct pv_job *job, const struct pv_job_context *ctx)
                                     load_one, l, &end);
     if (l->nomem)
         job->err = PV_E_NOMEM;
+    l->policy_len = sizeof l->policy;
+    if (job->err == PV_OK)
+        job->err = pv_store_meta(ctx->store, PV_POLICY_META, l->policy, &l->policy_len);
+    if (job->err == PV_E_NOT_FOUND) {
+        l->policy_len = 0;
+        job->err = PV_OK;
+    }
 }
 
 static void load_done(struct pv_job *job)
@@ -354,6 +367,9 @@ static void load_done(struct pv_job *job)
             (void)apply(n, l->found[i].env, l->found[i].len, &e);
         pv_free(l->found[i].env);
     }
+    /* To go on without the blocks would let in whom the operator keeps out. */
+    if (job->err == PV_OK && l->policy_len > 0)
+        job->err = pv_policy_decode(n->policy, l->policy, l->policy_len);
     l->ready(l->arg, job->err);
     pv_free(l);
 }
@@ -377,7 +393,8 @@ void pv_members_start(struct pv_node *n, void (*ready)(void *arg, enum pv_err er
 const struct pv_member *pv_members_connected(struct pv_peer *p)
 {
     struct entry *e = find_entry(p->node, &p->node_id);
-    if (e == NULL || e->m.body.expelled)
+    uint64_t now_s = pv_env_wall_ms(p->node->config.env) / 1000;
+    if (e == NULL || e->m.body.expelled || pv_policy_blocks(p->node->policy, &p->node_id, now_s))
         return NULL;
     e->m.link = p->link;
     return &e->m;

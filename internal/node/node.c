@@ -187,6 +187,11 @@ bool pv_node_closing(const struct pv_node *n)
     return n->closing;
 }
 
+void pv_node_set_allowlist(struct pv_node *n, bool allowlist)
+{
+    n->config.allowlist = allowlist;
+}
+
 const struct pv_node_config *pv_node_config(const struct pv_node *n)
 {
     return &n->config;

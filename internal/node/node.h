@@ -43,6 +43,7 @@ struct pv_node_config {
     struct pv_node_io io;
     const struct pv_keyring *keyring;
     const struct pv_identity *identity;
+    bool allowlist;        /* none but members and those allowed by policy.h get in */
     unsigned replicas;     /* R; in this version every member keeps everything */
     size_t inbound_bytes;  /* budget of bodies that peers send us */
     size_t outbound_bytes; /* budget of slices read to be sent */
@@ -76,6 +77,8 @@ const struct pv_node_config *pv_node_config(const struct pv_node *n);
 /* Submits a job; counts it, so that close waits for it. */
 void pv_node_submit(struct pv_node *n, struct pv_job *job);
 bool pv_node_closing(const struct pv_node *n);
+/* As in the configuration; for newcomers from now on. */
+void pv_node_set_allowlist(struct pv_node *n, bool allowlist);
 
 /*
  * The clock for the next record written here. PV_E_UNAVAILABLE: our own clock is before 2020, or

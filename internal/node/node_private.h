@@ -17,6 +17,7 @@
 #include "internal/node/fetch.h"
 #include "internal/node/members.h"
 #include "internal/node/node.h"
+#include "internal/node/policy.h"
 #include "internal/node/publish.h"
 #include "internal/node/push.h"
 #include "internal/node/sync.h"
@@ -62,6 +63,7 @@ struct pv_node {
     struct pv_job closing_job;
     uint8_t *scratch; /* PV_FRAME_PLAIN_MAX: to put one message together and send it at once */
     struct pv_members *members;
+    struct pv_policy *policy; /* changed by decide.c */
     struct pv_sync *sync;
     struct pv_publish *publish;
     struct pv_push *push;
@@ -110,10 +112,12 @@ void pv_members_send_all(struct pv_peer *p);
 /* A number below PV_MEMBERS_KNOWN_MAX that stands for a member while the node runs. False: not a
  * member. */
 bool pv_members_slot(const struct pv_node *n, const struct pv_id *node_id, unsigned *slot);
-/* pv_members_found_record for any subject. */
+/* A member record. env: PV_RECORD_LEN_MAX. */
 PV_MUST enum pv_err pv_members_seal(uint8_t *env, size_t *len, const struct pv_identity *identity,
-                                    const uint8_t subject[static PV_PUB_LEN], pv_hlc hlc);
-/* Notes the session in the member. NULL: p is no member, or an expelled one. */
+                                    const struct pv_member_body *body, pv_hlc hlc);
+/* GOODBYE to every session of this node. */
+void pv_members_end_sessions(struct pv_node *n, const struct pv_id *node_id);
+/* Notes the session in the member. NULL: p is no member, an expelled one, or blocked here. */
 const struct pv_member *pv_members_connected(struct pv_peer *p);
 /* The peer lost blobs: their held bits are cleared, so that push offers them again. */
 void pv_members_on_lost(struct pv_peer *p, const struct pv_id *ids, size_t count);

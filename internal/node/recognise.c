@@ -18,7 +18,7 @@ struct recognise {
     struct pv_job job;
     pv_link link;
     struct pv_id node_id;
-    uint8_t subject[PV_PUB_LEN];
+    struct pv_member_body body;
     pv_hlc hlc; /* of the member record to be sealed; 0: none */
     char meta_key[META_PREFIX_LEN + PV_ID_HEX_LEN + 1];
     uint8_t origin[ORIGIN_LEN]; /* store uuid, open count, boot random; as remembered */
@@ -68,7 +68,7 @@ static void read_run(struct pv_job *job, const struct pv_job_context *ctx)
         job->err = PV_OK;
     }
     if (job->err == PV_OK && rc->hlc != 0)
-        job->err = pv_members_seal(rc->env, &rc->env_len, ctx->identity, rc->subject, rc->hlc);
+        job->err = pv_members_seal(rc->env, &rc->env_len, ctx->identity, &rc->body, rc->hlc);
 }
 
 static void fail(struct pv_peer *p, enum pv_err err)
@@ -163,18 +163,36 @@ static void read_done(struct pv_job *job)
     pv_node_submit(n, job);
 }
 
-/* 0: welcome, as far as the table tells. */
-static uint8_t refusal(const struct pv_peer *p, const struct pv_member *m)
+/* 0: welcome, as far as the tables tell. said: what was decided here about it, or NULL. */
+static uint8_t refusal(const struct pv_peer *p, const struct pv_member *m,
+                       const struct pv_policy_entry *said)
 {
+    bool is_allowed = said != NULL && said->kind == PV_POLICY_ALLOW;
+    if (said != NULL && said->kind == PV_POLICY_BLOCK)
+        return PV_BYE_MEMBERSHIP;
     if (m != NULL && m->body.expelled)
         return PV_BYE_MEMBERSHIP;
     if (!p->info.keyed && p->info.hello.role == PV_ROLE_KEYED)
         return PV_BYE_CLUSTER_KEY;
-    if (m == NULL && !p->info.keyed)
+    if (m == NULL && !is_allowed && (p->node->config.allowlist || !p->info.keyed))
         return PV_BYE_MEMBERSHIP;
     if (m == NULL && pv_members_active(p->node) >= PV_MEMBERS_MAX)
         return PV_BYE_LIMIT;
     return 0;
+}
+
+/* The member record of a newcomer. Generation 0 is that of nodes nobody decided about. */
+static struct pv_member_body newcomer(const struct pv_peer *p, const struct pv_policy_entry *said)
+{
+    struct pv_member_body body = {.role = PV_ROLE_KEYED, .weight = 1};
+    memcpy(body.subject, p->info.handshake.pub, PV_PUB_LEN);
+    if (said == NULL)
+        return body;
+    body.generation = 1;
+    body.role = said->role != 0 ? said->role : p->info.keyed ? PV_ROLE_KEYED : PV_ROLE_BLIND;
+    body.weight = said->weight;
+    memcpy(body.zone, said->zone, sizeof body.zone);
+    return body;
 }
 
 static void refuse(struct pv_peer *p, uint8_t goodbye)
@@ -188,7 +206,9 @@ void pv_members_peer_up(struct pv_peer *p)
 {
     struct pv_node *n = p->node;
     const struct pv_member *m = pv_members_find(n, &p->node_id);
-    uint8_t goodbye = refusal(p, m);
+    uint64_t now_s = pv_env_wall_ms(n->config.env) / 1000;
+    const struct pv_policy_entry *said = pv_policy_find(n->policy, &p->node_id, now_s);
+    uint8_t goodbye = refusal(p, m, said);
     if (goodbye != 0) {
         refuse(p, goodbye);
         return;
@@ -206,7 +226,7 @@ void pv_members_peer_up(struct pv_peer *p)
     }
     rc->link = p->link;
     rc->node_id = p->node_id;
-    memcpy(rc->subject, p->info.handshake.pub, PV_PUB_LEN);
+    rc->body = newcomer(p, said);
     write_origin(rc->origin, &p->info.hello);
     memcpy(rc->meta_key, "peer:", META_PREFIX_LEN);
     pv_id_hex(rc->meta_key + META_PREFIX_LEN, &p->node_id);

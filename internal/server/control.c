@@ -33,8 +33,7 @@ enum {
 };
 
 struct pv_control {
-    struct pv_files *files;
-    struct pv_upkeep *upkeep;
+    struct pv_services services;
     struct pv_control_io io;
     const struct pv_env *env;
     struct pv_buf in, out;
@@ -214,8 +213,8 @@ static void pass_turn(struct pv_control *c)
 
 static void start_request(struct pv_control *c, struct pv_request *rq)
 {
-    if (!pv_upkeep_request(c->upkeep, rq))
-        pv_files_request(c->files, rq);
+    if (!pv_upkeep_request(c->services.upkeep, rq) && !pv_cluster_request(c->services.cluster, rq))
+        pv_files_request(c->services.files, rq);
 }
 
 static void start_downloads(struct pv_control *c)
@@ -381,15 +380,13 @@ void pv_control_drained(struct pv_control *c)
     }
 }
 
-enum pv_err pv_control_new(struct pv_control **out, struct pv_files *files,
-                           struct pv_upkeep *upkeep, const struct pv_control_io *io,
-                           const struct pv_env *env)
+enum pv_err pv_control_new(struct pv_control **out, const struct pv_services *services,
+                           const struct pv_control_io *io, const struct pv_env *env)
 {
     struct pv_control *c = pv_calloc(1, sizeof *c);
     if (c == NULL)
         return PV_E_NOMEM;
-    c->files = files;
-    c->upkeep = upkeep;
+    c->services = *services;
     c->io = *io;
     c->env = env;
     /* One whole frame, and what the socket gave beyond it. */

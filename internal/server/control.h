@@ -1,6 +1,6 @@
 /*
  * One connection of the control socket, as an engine without input or output: bytes of the client
- * in, bytes for the client out, requests to the file server and its upkeep in between.
+ * in, bytes for the client out, requests to whoever answers them in between.
  * internal/control.md is the protocol.
  *
  * Uploads are paused by whoever is behind (memory, sealing, the disk); replies stop being produced
@@ -12,7 +12,15 @@
 
 #include "internal/base/buf.h"
 #include "internal/base/limits.h"
+#include "internal/cluster/cluster.h"
 #include "internal/upkeep/upkeep.h"
+
+/* Whoever answers requests; borrowed. */
+struct pv_services {
+    struct pv_files *files;
+    struct pv_upkeep *upkeep;
+    struct pv_cluster *cluster;
+};
 
 struct pv_control;
 struct pv_control_io {
@@ -22,9 +30,8 @@ struct pv_control_io {
     void (*changed)(void *ctx);
 };
 
-PV_MUST enum pv_err pv_control_new(struct pv_control **out, struct pv_files *files,
-                                   struct pv_upkeep *upkeep, const struct pv_control_io *io,
-                                   const struct pv_env *env);
+PV_MUST enum pv_err pv_control_new(struct pv_control **out, const struct pv_services *services,
+                                   const struct pv_control_io *io, const struct pv_env *env);
 /* Bytes from the client (none: a look at what came before). Any error (PROTOCOL, NOMEM, LIMIT: more
  * than was wanted): close the connection. */
 PV_MUST enum pv_err pv_control_feed(struct pv_control *c, const uint8_t *bytes, size_t len);

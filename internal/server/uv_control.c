@@ -20,8 +20,7 @@
 
 struct pv_control_server {
     uv_loop_t *loop;
-    struct pv_files *files;
-    struct pv_upkeep *upkeep;
+    struct pv_services services;
     const struct pv_env *env;
     uv_pipe_t listener;
     bool listening;
@@ -177,7 +176,7 @@ static struct connection *connection_new(struct pv_control_server *s)
     if (c == NULL)
         return NULL;
     struct pv_control_io io = {.ctx = c, .changed = changed};
-    if (pv_control_new(&c->control, s->files, s->upkeep, &io, s->env) != PV_OK) {
+    if (pv_control_new(&c->control, &s->services, &io, s->env) != PV_OK) {
         pv_free(c);
         return NULL;
     }
@@ -235,15 +234,14 @@ static void on_check(uv_check_t *h)
 }
 
 enum pv_err pv_control_server_new(struct pv_control_server **out, uv_loop_t *loop,
-                                  struct pv_files *files, struct pv_upkeep *upkeep,
-                                  const struct pv_env *env, unsigned clients_max)
+                                  const struct pv_services *services, const struct pv_env *env,
+                                  unsigned clients_max)
 {
     struct pv_control_server *s = pv_calloc(1, sizeof *s);
     if (s == NULL)
         return PV_E_NOMEM;
     s->loop = loop;
-    s->files = files;
-    s->upkeep = upkeep;
+    s->services = *services;
     s->env = env;
     s->max = clients_max;
     pv_list_init(&s->connections);

@@ -12,7 +12,7 @@ struct pv_control_server;
 
 /* One client more than clients_max waits, unserved, until another has gone. */
 PV_MUST enum pv_err pv_control_server_new(struct pv_control_server **out, uv_loop_t *loop,
-                                          struct pv_files *files, struct pv_upkeep *upkeep,
+                                          const struct pv_services *services,
                                           const struct pv_env *env, unsigned clients_max);
 /*
  * Binds <vault_path>/control.sock (mode 0600), replacing a stale one: only for the holder of the

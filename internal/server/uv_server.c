@@ -1,8 +1,8 @@
 /*
- * Up: store -> committer -> pool -> node -> files -> upkeep -> control -> tcp; each step undone in
- * reverse when a later one fails. Down, by callbacks: clients (their requests are cancelled) ->
- * sessions (GOODBYE) -> node (waits for its jobs) -> handles; the loop then has nothing left and
- * returns, and the threads end.
+ * Up: store -> committer -> pool -> node -> files -> upkeep, cluster -> control -> tcp; each step
+ * undone in reverse when a later one fails. Down, by callbacks: clients (their requests are
+ * cancelled) -> sessions (GOODBYE) -> node (waits for its jobs) -> handles; the loop then has
+ * nothing left and returns, and the threads end.
  *
  * A prepare handle re-arms one timer before every poll from the deadlines of node and files, so
  * that no event has to remember to do so.
@@ -132,7 +132,7 @@ static void tcp_pong(void *ctx, pv_link link, uint64_t rtt_ms)
 {
     struct server *s = ctx;
     pv_node_peer_pong(s->node, link, rtt_ms);
-    pv_files_pong(s->files, link, rtt_ms);
+    pv_cluster_pong(s->cluster, link, rtt_ms);
 }
 
 static void tcp_down(void *ctx, pv_link link, enum pv_err err, uint8_t goodbye)
@@ -140,7 +140,7 @@ static void tcp_down(void *ctx, pv_link link, enum pv_err err, uint8_t goodbye)
     struct server *s = ctx;
     (void)err;
     pv_node_peer_down(s->node, link);
-    pv_files_link_down(s->files, link);
+    pv_cluster_link_down(s->cluster, link);
     if (goodbye == PV_BYE_TWICE && s->err == PV_OK) {
         s->err = PV_E_AUTH;
         (void)snprintf(s->why, PV_SETUP_TEXT_MAX,
@@ -182,6 +182,7 @@ static void on_hangup(uv_signal_t *h, int signum)
         return;
     s->disk_limit_bytes = to.disk_limit_bytes;
     pv_store_limit(s->store, to.disk_limit_bytes);
+    pv_node_set_allowlist(s->node, to.allowlist);
     for (size_t i = 0; i < to.peer_count; i++) {
         enum pv_err err = pv_tcp_add_peer(s->tcp, to.peers[i]);
         if (err != PV_OK)
@@ -382,6 +383,7 @@ static enum pv_err start_node(struct server *s)
                .drop = io_drop},
         .keyring = &c->setup->keyring,
         .identity = &c->setup->identity,
+        .allowlist = c->allowlist,
         .replicas = c->replicas,
         .inbound_bytes = share(s, PV_MEM_SHARE_INBOUND_MIB),
         .outbound_bytes = share(s, PV_MEM_SHARE_OUTBOUND_MIB),
@@ -397,8 +399,6 @@ static enum pv_err start_node(struct server *s)
         .convergence = c->convergence,
         .replicas = c->replicas,
         .describe_status = pv_server_describe_status,
-        .describe_link = pv_server_describe_link,
-        .describe_peers = pv_server_describe_peers,
         .arg = s,
     };
     err = pv_files_new(&s->files, &files);
@@ -406,9 +406,16 @@ static enum pv_err start_node(struct server *s)
         .files = s->files, .gc_grace_ms = c->gc_grace_ms, .no_scrub = c->no_scrub};
     if (err == PV_OK)
         err = pv_upkeep_new(&s->upkeep, &upkeep);
+    struct pv_cluster_config cluster = {.files = s->files,
+                                        .describe_link = pv_server_describe_link,
+                                        .describe_peers = pv_server_describe_peers,
+                                        .arg = s};
     if (err == PV_OK)
-        err = pv_control_server_new(&s->control, &s->loop, s->files, s->upkeep, c->env,
-                                    s->descriptors.clients);
+        err = pv_cluster_new(&s->cluster, &cluster);
+    struct pv_services services = {.files = s->files, .upkeep = s->upkeep, .cluster = s->cluster};
+    if (err == PV_OK)
+        err =
+            pv_control_server_new(&s->control, &s->loop, &services, c->env, s->descriptors.clients);
     return err;
 }
 
@@ -562,6 +569,7 @@ enum pv_err pv_server_run(const struct pv_server_config *config, char *why)
 
     pv_control_server_free(s->control);
     pv_tcp_free(s->tcp);
+    pv_cluster_free(s->cluster);
     pv_upkeep_free(s->upkeep);
     pv_files_free(s->files);
     pv_node_free(s->node);

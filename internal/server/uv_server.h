@@ -17,6 +17,7 @@ struct pv_server_reload {
     const char *const *peers; /* kept connected besides those known */
     size_t peer_count;
     uint64_t disk_limit_bytes;
+    bool allowlist;
 };
 
 struct pv_server_config {
@@ -30,6 +31,7 @@ struct pv_server_config {
     const char *const *peers;
     size_t peer_count;
     uint8_t role; /* enum pv_role */
+    bool allowlist;
     unsigned replicas;
     uint64_t max_skew_ms, gc_grace_ms;
     uint64_t mem_limit_bytes, disk_limit_bytes;

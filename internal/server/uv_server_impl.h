@@ -37,6 +37,7 @@ struct server {
     struct pv_node *node;
     struct pv_files *files;
     struct pv_upkeep *upkeep;
+    struct pv_cluster *cluster;
     struct pv_control_server *control;
 };
 

@@ -6,6 +6,7 @@
 #ifndef PV_TESTS_INTERNAL_CLIENT_FIXTURE_H
 #define PV_TESTS_INTERNAL_CLIENT_FIXTURE_H
 
+#include "internal/cluster/cluster.h"
 #include "internal/file/context.h"
 #include "internal/upkeep/upkeep_private.h"
 #include "tests/support/node/nodes.h"
@@ -18,6 +19,7 @@ struct pvt_server {
     struct pvt_nodes net;
     struct pv_files *files;   /* of node 0 */
     struct pv_upkeep *upkeep; /* of it, with a grace of a week */
+    struct pv_cluster *cluster;
 };
 
 static inline void pvt_files_due(struct pvt_node *n)
@@ -41,6 +43,8 @@ static inline struct pvt_server *pvt_server_with(unsigned nodes, size_t memory_b
     cr_assert_eq(pv_files_new(&s->files, &config), PV_OK);
     struct pv_upkeep_config upkeep = {.files = s->files, .gc_grace_ms = 7 * 24 * 3600 * 1000};
     cr_assert_eq(pv_upkeep_new(&s->upkeep, &upkeep), PV_OK);
+    struct pv_cluster_config cluster = {.files = s->files};
+    cr_assert_eq(pv_cluster_new(&s->cluster, &cluster), PV_OK);
     s->net.nodes[0].tick = pvt_files_due;
     s->net.nodes[0].tick_arg = s->files;
     return s;
@@ -57,6 +61,7 @@ static inline void pvt_server_free(struct pvt_server *s)
     pvt_settle(&s->net);
     cr_assert_eq(s->files->memory.used_bytes, 0);
     pvt_node_stop(&s->net.nodes[0]);
+    pv_cluster_free(s->cluster);
     pv_upkeep_free(s->upkeep);
     pv_files_free(s->files);
     pvt_nodes_release(&s->net);
@@ -177,7 +182,7 @@ static inline struct pvt_client *pvt_ask_with_room(struct pvt_server *s, json_t 
     c->is_open = true;
     c->room = room;
     c->rq = (struct pv_request){.io = &io, .owner = c, .id = 1, .args = args};
-    if (!pv_upkeep_request(s->upkeep, &c->rq))
+    if (!pv_upkeep_request(s->upkeep, &c->rq) && !pv_cluster_request(s->cluster, &c->rq))
         pv_files_request(s->files, &c->rq);
     return c;
 }

@@ -34,7 +34,8 @@ static struct conn *conn_new(struct pvt_server *s)
     c->server = s;
     pv_buf_init(&c->wire, SIZE_MAX / 2);
     pv_buf_init(&c->got, SIZE_MAX / 2);
-    cr_assert_eq(pv_control_new(&c->control, s->files, s->upkeep, &io, &pvt_me(s)->env.env), PV_OK);
+    struct pv_services services = {.files = s->files, .upkeep = s->upkeep, .cluster = s->cluster};
+    cr_assert_eq(pv_control_new(&c->control, &services, &io, &pvt_me(s)->env.env), PV_OK);
     return c;
 }
 

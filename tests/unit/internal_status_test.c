@@ -205,7 +205,7 @@ static void pong(struct pvt_server *s, pv_link link)
 {
     pvt_files_due(pvt_me(s));
     pvt_settle(&s->net);
-    pv_files_pong(s->files, link, 7);
+    pv_cluster_pong(s->cluster, link, 7);
 }
 
 Test(status, ping_a_few_times)
@@ -264,9 +264,9 @@ Test(status, ping_and_the_link_goes_down)
         c[i] = ping(s, id_of(s, 1).hex, 3);
     pvt_files_due(pvt_me(s));
     pvt_cancel(c[1]);
-    pv_files_link_down(s->files, 99);
+    pv_cluster_link_down(s->cluster, 99);
     cr_assert(c[0]->is_open);
-    pv_files_link_down(s->files, 1);
+    pv_cluster_link_down(s->cluster, 1);
     for (size_t i = 0; i < 4; i++) {
         if (i == 1)
             pvt_client_free(c[i]);

@@ -1,14 +1,14 @@
 /* ping: the way to a connected node, measured. */
-#include "internal/file/files_private.h"
+#include "internal/cluster/cluster_private.h"
 
 #include <string.h>
 
 enum { PINGS_MAX = 1000, PING_GAP_MS = 1000, PING_WAIT_MS = 5000 };
 
 struct ping {
-    struct pv_files *files;
+    struct pv_cluster *cluster;
     struct pv_request *rq;
-    struct pv_list link; /* of files->pings */
+    struct pv_list link; /* of cluster->pings */
     struct pv_timer timer;
     pv_link peer;
     json_int_t count, sent, received;
@@ -38,7 +38,7 @@ static void ping_fire(struct pv_timer *timer)
         ping_finish(p);
         return;
     }
-    const struct pv_node_io *io = &pv_node_config(p->files->config.node)->io;
+    const struct pv_node_io *io = &pv_node_config(pv_cluster_node(p->cluster))->io;
     enum pv_err err = io->ping(io->ctx, p->peer);
     if (err == PV_E_CLOSED || err == PV_E_LIMIT) {
         ping_finish(p);
@@ -47,12 +47,13 @@ static void ping_fire(struct pv_timer *timer)
     /* BUSY: a keep-alive is under way; its answer counts as ours. */
     p->sent++;
     p->waiting = true;
-    pv_timer_arm(&p->files->timers, timer, pv_env_mono_ms(p->files->config.env) + PING_WAIT_MS);
+    pv_timer_arm(&p->cluster->config.files->timers, timer,
+                 pv_env_mono_ms(pv_cluster_env(p->cluster)) + PING_WAIT_MS);
 }
 
-void pv_files_pong(struct pv_files *f, pv_link link, uint64_t rtt_ms)
+void pv_cluster_pong(struct pv_cluster *c, pv_link link, uint64_t rtt_ms)
 {
-    PV_LIST_EACH(&f->pings, e)
+    PV_LIST_EACH(&c->pings, e)
     {
         struct ping *p = PV_LIST_ENTRY(e, struct ping, link);
         if (p->peer != link || !p->waiting)
@@ -62,13 +63,13 @@ void pv_files_pong(struct pv_files *f, pv_link link, uint64_t rtt_ms)
         p->rq->io->event(p->rq,
                          json_pack("{s:s, s:I}", "event", "pong", "rtt_ms", (json_int_t)rtt_ms));
         uint64_t gap = p->sent == p->count ? 0 : PING_GAP_MS;
-        pv_timer_arm(&f->timers, &p->timer, pv_env_mono_ms(f->config.env) + gap);
+        pv_timer_arm(&c->config.files->timers, &p->timer, pv_env_mono_ms(pv_cluster_env(c)) + gap);
     }
 }
 
-void pv_files_link_down(struct pv_files *f, pv_link link)
+void pv_cluster_link_down(struct pv_cluster *c, pv_link link)
 {
-    PV_LIST_EACH(&f->pings, e)
+    PV_LIST_EACH(&c->pings, e)
     {
         struct ping *p = PV_LIST_ENTRY(e, struct ping, link);
         if (p->peer == link)
@@ -84,10 +85,11 @@ static void ping_on_cancel(struct pv_request *rq)
 static const struct pv_request_ops ping_ops = {.on_cancel = ping_on_cancel};
 
 /* The connected peer whose node id (text or hex) begins so; 0: none or several. */
-static pv_link find_peer(const struct pv_files *f, const char *beginning, size_t *matches)
+static pv_link find_peer(const struct pv_cluster *c, const char *beginning, size_t *matches)
 {
     struct pv_node_peer_info peers[PV_MEMBERS_MAX];
-    size_t count = pv_node_peers(f->config.node, peers, PV_MEMBERS_MAX), len = strlen(beginning);
+    size_t count = pv_node_peers(pv_cluster_node(c), peers, PV_MEMBERS_MAX),
+           len = strlen(beginning);
     pv_link found = 0;
     *matches = 0;
     for (size_t i = 0; i < count; i++) {
@@ -102,7 +104,7 @@ static pv_link find_peer(const struct pv_files *f, const char *beginning, size_t
     return *matches == 1 ? found : 0;
 }
 
-void pv_query_ping(struct pv_files *f, struct pv_request *rq)
+void pv_query_ping(struct pv_cluster *c, struct pv_request *rq)
 {
     const char *node = json_string_value(json_object_get(rq->args, "node"));
     const json_t *count = json_object_get(rq->args, "count");
@@ -112,7 +114,7 @@ void pv_query_ping(struct pv_files *f, struct pv_request *rq)
         pv_request_fail(rq, PV_EXIT_USAGE, "malformed node id or count (1 to %d)", PINGS_MAX);
         return;
     }
-    pv_link peer = find_peer(f, node, &matches);
+    pv_link peer = find_peer(c, node, &matches);
     if (matches > 1) {
         pv_request_fail(rq, PV_EXIT_USAGE, "ambiguous node id: %zu peers match", matches);
         return;
@@ -127,13 +129,13 @@ void pv_query_ping(struct pv_files *f, struct pv_request *rq)
         pv_request_fail(rq, PV_EXIT_FAILED, "out of memory");
         return;
     }
-    p->files = f;
+    p->cluster = c;
     p->rq = rq;
     p->peer = peer;
     p->count = wanted;
     p->timer.fire = ping_fire;
     rq->op = p;
     rq->ops = &ping_ops;
-    pv_list_push_back(&f->pings, &p->link);
-    pv_timer_arm(&f->timers, &p->timer, pv_env_mono_ms(f->config.env));
+    pv_list_push_back(&c->pings, &p->link);
+    pv_timer_arm(&c->config.files->timers, &p->timer, pv_env_mono_ms(pv_cluster_env(c)));
 }

@@ -1,0 +1,30 @@
+/* The operations that clients ask for, by the files of this folder that answer them. */
+#ifndef PV_CLUSTER_CLUSTER_PRIVATE_H
+#define PV_CLUSTER_CLUSTER_PRIVATE_H
+
+#include "internal/cluster/cluster.h"
+#include "internal/file/context.h"
+
+struct pv_cluster {
+    struct pv_cluster_config config;
+    struct pv_list pings; /* ping.c */
+};
+
+/* Each takes over the request and answers it. */
+void pv_query_peers(struct pv_cluster *c, struct pv_request *rq);
+void pv_query_ping(struct pv_cluster *c, struct pv_request *rq);
+void pv_query_allow(struct pv_cluster *c, struct pv_request *rq);
+void pv_query_block(struct pv_cluster *c, struct pv_request *rq);
+void pv_query_forget(struct pv_cluster *c, struct pv_request *rq);
+
+static inline struct pv_node *pv_cluster_node(const struct pv_cluster *c)
+{
+    return c->config.files->config.node;
+}
+
+static inline const struct pv_env *pv_cluster_env(const struct pv_cluster *c)
+{
+    return c->config.files->config.env;
+}
+
+#endif
