@@ -99,7 +99,8 @@ $(B)/%.o: %.c
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-# ---- unit tests: one Criterion program a layer ---------------------------------------------------
+# ---- unit tests: one program a layer -------------------------------------------------------------
+# Criterion runs them; where a tool watches every access, a plain runner with the same words does.
 UNIT_LAYERS := base crypto storage transport internal cmd
 below_base      := base
 below_crypto    := crypto base
@@ -110,16 +111,23 @@ below_cmd       := $(LAYERS)
 SUPPORT := $(wildcard tests/support/*.c)
 SUPPORT_storage  := $(wildcard tests/support/storage/*.c) # these need the layer itself
 SUPPORT_internal := $(wildcard tests/support/node/*.c)
-CRITERION := $(shell $(PKG_CONFIG) --libs criterion 2>/dev/null || echo -lcriterion)
+ifneq ($(filter $(VARIANT),asan tsan),)
+PLAIN := tests/support/plain
+$(B)/tests/unit/%.o: ALL_CFLAGS += -isystem $(PLAIN)
+$(call obj,$(wildcard tests/unit/*.c)): $(PLAIN)/criterion/criterion.h # not in .d files: a system's
+RUNNER := $(call obj,$(PLAIN)/runner.c)
+else
+RUNNER := $(shell $(PKG_CONFIG) --libs criterion 2>/dev/null || echo -lcriterion)
+endif
 
 define unit_bin
 UNIT_$(1) := $(wildcard tests/unit/$(1)_*_test.c)
 $(B)/tests/unit_$(1): $$(call obj,$$(UNIT_$(1)) $(SUPPORT) $(SUPPORT_$(1))) \
-    $$(call libs_from,$$(below_$(1))) \
+    $$(filter %.o,$(RUNNER)) $$(call libs_from,$$(below_$(1))) \
     $$(if $$(filter cmd,$(1)),$$(filter-out %/main.o,$$(call obj,$(SRC_cmd))))
 	$$(call say,LD,$$@)
 	@mkdir -p $$(@D)
-	$(Q)$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(CRITERION) $$(LIBS)
+	$(Q)$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(filter -%,$(RUNNER)) $$(LIBS)
 .PHONY: unit-$(1)
 unit-$(1): $(B)/tests/unit_$(1)
 	$(Q)tests/run-unit $(VARIANT) $$<
