@@ -337,9 +337,10 @@ const struct pv_command pv_commands[] = {
         .help = "let a node into the cluster, or back into it",
         .details =
             "NODE is the id that `peervault id` prints there; the beginning of it is enough\n"
-            "where it is known. A node that is a member, or was, is one at once, on all nodes;\n"
-            "any other becomes one when it connects here. Lifts a block of this node's. Needed\n"
-            "with `membership = allowlist`, and for blind nodes. --ttl: how long it has to come.",
+            "where it is known. A node that is a member, or was, is one at once, everywhere;\n"
+            "any other becomes one when it connects here. Lifts a block of this node's.\n"
+            "Needed with `membership = allowlist`, and for blind nodes. --ttl: how long it\n"
+            "has to come.",
         .json = "{\"node\", \"result\": \"member\" | \"expected\"}",
         .examples = "peervault peers allow 5kq2-... --zone attic",
         .options = allow_options,
@@ -366,9 +367,9 @@ const struct pv_command pv_commands[] = {
         .arguments = "NODE",
         .help = "expel a node from the cluster, on all nodes",
         .details =
-            "For a machine that is lost or given away. All members end their connections with\n"
-            "it. What it wrote stays; what it knows, it knows: it has the token and, if keyed,\n"
-            "the cluster key. `token rotate` locks it out of the network.",
+            "For a machine that is lost or given away. All members end their connections\n"
+            "with it. What it wrote stays. What it knows, it knows: it has the token and, if\n"
+            "keyed, the cluster key. `token rotate` locks it out of the network.",
         .json = "{\"node\", \"result\": \"expelled\" | \"forgotten\"}; forgotten: it was no\n"
                 "member, only allowed or blocked here",
         .examples = "peervault peers forget 5kq2",

@@ -127,9 +127,20 @@ static void assert_shows(const struct pv_config *c, enum pv_config_key key, cons
 
 Test(config, defaults_are_the_documented_ones)
 {
-    static const char *const shown[PV_CONFIG_KEY_COUNT] = {
-        "127.0.0.1:3000", "",  "3",       "keyed", "12h",  "5m",    "7d",
-        "64MiB",          "0", "cluster", "on",    "info", "logfmt"};
+    static const char *const shown[PV_CONFIG_KEY_COUNT] = {[PV_CONFIG_LISTEN] = "127.0.0.1:3000",
+                                                           [PV_CONFIG_PEERS] = "",
+                                                           [PV_CONFIG_REPLICAS] = "3",
+                                                           [PV_CONFIG_ROLE] = "keyed",
+                                                           [PV_CONFIG_MEMBERSHIP] = "open",
+                                                           [PV_CONFIG_REPAIR_AFTER] = "12h",
+                                                           [PV_CONFIG_MAX_SKEW] = "5m",
+                                                           [PV_CONFIG_GC_GRACE] = "7d",
+                                                           [PV_CONFIG_MEM_LIMIT] = "64MiB",
+                                                           [PV_CONFIG_DISK_LIMIT] = "0",
+                                                           [PV_CONFIG_CONVERGENCE] = "cluster",
+                                                           [PV_CONFIG_SCRUB] = "on",
+                                                           [PV_CONFIG_LOG_LEVEL] = "info",
+                                                           [PV_CONFIG_LOG_FORMAT] = "logfmt"};
     struct fixture *f = fixture_new();
     assert_loads(f); /* neither file nor environment */
     struct pv_config *c = &f->config;
@@ -196,9 +207,21 @@ Test(config, flag_beats_environment_beats_file_beats_default)
 
 Test(config, every_key_is_read_from_every_source)
 {
-    static const char *const values[PV_CONFIG_KEY_COUNT] = {
-        "localhost:0", "a:1,b:2", "64",  "blind",           "90d", "1s", "0s", "32MiB",
-        "1MiB",        "epoch",   "off", "warn,node=debug", "json"};
+    static const char *const values[PV_CONFIG_KEY_COUNT] = {[PV_CONFIG_LISTEN] = "localhost:0",
+                                                            [PV_CONFIG_PEERS] = "a:1,b:2",
+                                                            [PV_CONFIG_REPLICAS] = "64",
+                                                            [PV_CONFIG_ROLE] = "blind",
+                                                            [PV_CONFIG_MEMBERSHIP] = "allowlist",
+                                                            [PV_CONFIG_REPAIR_AFTER] = "90d",
+                                                            [PV_CONFIG_MAX_SKEW] = "1s",
+                                                            [PV_CONFIG_GC_GRACE] = "0s",
+                                                            [PV_CONFIG_MEM_LIMIT] = "32MiB",
+                                                            [PV_CONFIG_DISK_LIMIT] = "1MiB",
+                                                            [PV_CONFIG_CONVERGENCE] = "epoch",
+                                                            [PV_CONFIG_SCRUB] = "off",
+                                                            [PV_CONFIG_LOG_LEVEL] =
+                                                                "warn,node=debug",
+                                                            [PV_CONFIG_LOG_FORMAT] = "json"};
     for (int source = PV_FROM_FILE; source <= PV_FROM_FLAG; source++) {
         struct fixture *f = fixture_new();
         struct pv_config_flag flags[PV_CONFIG_KEY_COUNT];
