@@ -64,6 +64,19 @@
       "cancelled; another holder is asked", "internal/node/push_body.c") \
     X(FETCH_STALL_MS, 30000, "ms without a byte of a fetched body", \
       "cancelled; another holder is asked", "internal/node/fetch_peer.c") \
+    X(STRIKES_MAX, 3, "faults of an identity", \
+      "it is banned", "internal/node/strikes.c") \
+    X(BAD_BODIES_A_STRIKE, 8, "blobs with the wrong hash of an identity", \
+      "they count as one fault", "internal/node/strikes.c") \
+    X(BAN_MS_MIN, 600000, "ms of a first ban", \
+      "sessions end with GOODBYE 11; the next ban is twice as long", "internal/node/strikes.c") \
+    X(BAN_MS_MAX, 86400000, "ms of a ban", \
+      "longer ones are as long", "internal/node/strikes.c") \
+    X(STRIKES_FORGET_MS, 86400000, "ms without a fault", \
+      "the next one is the first again, and so is the next ban", "internal/node/strikes.c") \
+    X(STRIKES_KNOWN_MAX, 256, "identities with faults", \
+      "one that is not banned is forgotten, or the ban that ends first", \
+      "internal/node/strikes.c") \
     X(STATIC_PEERS_MAX, 64, "configured addresses", \
       "refused by the settings", "internal/config.c") \
     X(MEMBERS_MAX, 64, "nodes of a cluster", \
