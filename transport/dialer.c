@@ -88,6 +88,13 @@ void pv_dialer_down(struct pv_dialer *d, bool again, const char *error)
         d->attempts++;
 }
 
+void pv_dialer_postpone(struct pv_dialer *d, uint64_t due_ms, const char *error)
+{
+    PV_ASSERT(d->state == PV_DIALER_WAITING);
+    note(d, error);
+    d->due_ms = due_ms;
+}
+
 void pv_dialer_cover(struct pv_dialer *d)
 {
     PV_ASSERT(d->state == PV_DIALER_WAITING);

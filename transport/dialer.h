@@ -51,6 +51,8 @@ void pv_dialer_failed(struct pv_dialer *d, enum pv_refusal refusal, size_t token
 void pv_dialer_up(struct pv_dialer *d, const struct pv_id *node_id);
 /* again: dial at once, because the end was agreed; only after PV_DIAL_STABLE_MS. */
 void pv_dialer_down(struct pv_dialer *d, bool again, const char *error);
+/* When due, instead of dialling: not before due_ms (mono). */
+void pv_dialer_postpone(struct pv_dialer *d, uint64_t due_ms, const char *error);
 void pv_dialer_cover(struct pv_dialer *d);   /* when due, instead of dialling */
 void pv_dialer_uncover(struct pv_dialer *d); /* no-op unless covered */
 

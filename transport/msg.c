@@ -41,6 +41,7 @@ const char *pv_goodbye_text(uint8_t reason)
         [PV_BYE_PROTOCOL] = "protocol error",
         [PV_BYE_IDLE] = "idle",
         [PV_BYE_RENEW] = "session reached its age",
+        [PV_BYE_BANNED] = "banned for a while, because of faults before",
     };
     return reason < PV_COUNT(texts) ? texts[reason] : "unknown reason";
 }

@@ -104,7 +104,8 @@ enum pv_goodbye {
     PV_BYE_LIMIT = 7,
     PV_BYE_PROTOCOL = 8,
     PV_BYE_IDLE = 9,
-    PV_BYE_RENEW = 10, /* the session reached its age or size: dial again, fresh keys */
+    PV_BYE_RENEW = 10,  /* the session reached its age or size: dial again, fresh keys */
+    PV_BYE_BANNED = 11, /* for a while, because of faults before */
 };
 const char *pv_goodbye_text(uint8_t reason);
 

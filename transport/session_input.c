@@ -262,8 +262,9 @@ static void on_header(struct pv_session *s)
     s->any_frame = true;
     if (is_first)
         memcpy(s->first, s->header, sizeof s->first);
-    if (!frame_allowed(s)) {
-        pv_session_end_any(s, PV_E_PROTOCOL, is_first ? PV_REFUSED_MAGIC : PV_REFUSED_LENGTH,
+    if (!frame_allowed(s)) { /* no fault of the peer's for certain: it is not authenticated yet */
+        pv_session_end_any(s, s->state == UP ? PV_E_AUTH : PV_E_PROTOCOL,
+                           is_first ? PV_REFUSED_MAGIC : PV_REFUSED_LENGTH,
                            "malformed frame header");
         return;
     }

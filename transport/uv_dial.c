@@ -179,13 +179,21 @@ void pv_dial_uncover(struct pv_tcp *t, const struct pv_id *node_id)
     pv_tcp_arm(t);
 }
 
+static uint64_t allowed_ms(const struct pv_tcp *t, const struct pv_id *node_id)
+{
+    return t->handler.dial_after_ms != NULL ? t->handler.dial_after_ms(t->handler.ctx, node_id) : 0;
+}
+
 void pv_dial_due(struct pv_tcp *t, uint64_t now_ms)
 {
     for (size_t i = 0; i < t->dial_count; i++) {
         struct dial *d = t->dials[i];
         if (pv_dialer_due_ms(&d->dialer) > now_ms)
             continue;
-        if (d->dialer.has_node_id && pv_pair_find(t, &d->dialer.node_id) != NULL)
+        uint64_t after_ms = d->dialer.has_node_id ? allowed_ms(t, &d->dialer.node_id) : 0;
+        if (after_ms > now_ms)
+            pv_dialer_postpone(&d->dialer, after_ms, "banned here");
+        else if (d->dialer.has_node_id && pv_pair_find(t, &d->dialer.node_id) != NULL)
             pv_dialer_cover(&d->dialer);
         else
             start(d);

@@ -322,13 +322,14 @@ const struct pv_command pv_commands[] = {
                    "inbound where it is connected, else why not, blocked and allowed being what\n"
                    "was decided here; role; since when; round trip;\n"
                    "how far its clock is ahead of ours; bytes from it, and a second; bytes to it,\n"
-                   "and a second; whether its records are the same as ours; the last error.",
+                   "and a second; whether its records are the same as ours; the last error.\n"
+                   "A banned node broke the protocol three times; a restart forgives it.",
         .json = "for each {\"node\", \"address\", \"state\", \"role\", \"dialled\", \"rtt_ms\", "
                 "\"skew_ms\",\n"
                 "\"connected_s\", \"in_sync\", \"offered\", \"wanted\", \"in_bytes\", "
                 "\"in_rate\",\n"
                 "\"out_bytes\", \"out_rate\", \"last_error\"}; of blocked and allowed ones\n"
-                "\"until_ms\", \"reason\"",
+                "\"until_ms\", \"reason\"; of banned ones \"banned_s\", \"reason\"",
         .run = pv_cmd_peers,
     },
     {

@@ -46,7 +46,10 @@ static void judge_peer(struct findings *f, const json_t *p)
     if (skew > SKEW_MS || skew < -SKEW_MS)
         note(f, "the clock of %.17s is %lld s %s ours: set the wrong one (beyond 300 s they part)",
              who, (skew < 0 ? -skew : skew) / 1000, skew > 0 ? "ahead of" : "behind");
-    if (error[0] != '\0')
+    if (pv_json_int(p, "banned_s") > 0)
+        note(f, "%.60s is banned for %lld minutes more because of %.200s: is it well?", who,
+             (long long)pv_json_int(p, "banned_s") / 60 + 1, pv_json_text(p, "reason"));
+    else if (error[0] != '\0')
         note(f, "%.60s is not connected: %.200s", who, error);
 }
 

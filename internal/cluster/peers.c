@@ -59,6 +59,26 @@ static bool add_decided(const struct pv_cluster *c, json_t *list)
     return complete;
 }
 
+/* One that broke the protocol, member or not. */
+static json_t *banned_peer(const struct pv_node *n, const struct pv_node_ban *ban)
+{
+    const struct pv_member *m = pv_members_find(n, &ban->node_id);
+    char text[PV_NODE_TEXT_LEN];
+    pv_node_id_format(text, &ban->node_id);
+    json_t *role = m != NULL ? json_string(role_text(m->body.role)) : NULL;
+    return json_pack("{s:s, s:s, s:o*, s:I, s:s}", "node", text, "state", "banned", "role", role,
+                     "banned_s", (json_int_t)((ban->left_ms + 999) / 1000), "reason", ban->what);
+}
+
+static bool add_banned(const struct pv_node *n, json_t *list)
+{
+    struct pv_node_ban ban;
+    bool complete = true;
+    for (size_t i = 0; pv_node_next_ban(n, &i, &ban);)
+        complete = json_array_append_new(list, banned_peer(n, &ban)) == 0 && complete;
+    return complete;
+}
+
 void pv_query_peers(struct pv_cluster *c, struct pv_request *rq)
 {
     const struct pv_node *n = pv_cluster_node(c);
@@ -73,13 +93,14 @@ void pv_query_peers(struct pv_cluster *c, struct pv_request *rq)
     count = pv_members_list(n, members, PV_MEMBERS_MAX);
     for (size_t i = 0; i < count; i++) {
         const struct pv_member *m = members[i];
-        if (m->link != 0 || m->body.expelled ||
+        if (m->link != 0 || m->body.expelled || pv_node_banned_until_ms(n, &m->node_id) != 0 ||
             pv_policy_blocks(pv_node_policy(n), &m->node_id, now_s) ||
             pv_id_equal(&m->node_id, &pv_node_config(n)->identity->node_id))
             continue;
         complete = json_array_append_new(list, absent_peer(m)) == 0 && complete;
     }
     complete = add_decided(c, list) && complete;
+    complete = add_banned(n, list) && complete;
     if (c->config.describe_peers != NULL)
         c->config.describe_peers(c->config.arg, list);
     if (!complete) {

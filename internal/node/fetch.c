@@ -159,6 +159,7 @@ void pv_wanted_blame(struct pv_wanted *w, struct pv_fetch_peer *fp)
     struct pv_wr wr = pv_wr_of(n->scratch, PV_FRAME_PLAIN_MAX);
     pv_msg_put_error(&wr, PV_ERROR_BAD_BLOB, hex); /* it checks its copy and repairs it */
     pv_peer_send(fp->peer, &wr);
+    pv_peer_sent_bad_body(fp->peer);
 }
 
 static void check_done(struct pv_job *base)

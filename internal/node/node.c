@@ -265,15 +265,6 @@ void pv_peer_drop(struct pv_peer *p, uint8_t goodbye)
     io->drop(io->ctx, p->link, goodbye);
 }
 
-void pv_peer_misbehaved(struct pv_peer *p, const char *what)
-{
-    if (p->dropped)
-        return;
-    PV_LOG_LIMITED(p->node->config.env->log, PV_LOG_WARN, PV_SUB_NODE, "peer broke the protocol",
-                   "node", pv_log_id(p->node_id.b), "peer", p->address, "what", what);
-    pv_peer_drop(p, PV_BYE_PROTOCOL);
-}
-
 /* ---- messages ------------------------------------------------------------------------------ */
 
 static enum pv_err on_stored(struct pv_peer *p, struct pv_rd *r)
@@ -414,7 +405,7 @@ void pv_node_peer_up(struct pv_node *n, pv_link link, const struct pv_session_pe
                      const char *address)
 {
     PV_ASSERT(n->started && link != 0);
-    if (n->closing)
+    if (n->closing || pv_bans_refuse(n, link, &peer->handshake.node_id, address))
         return;
     struct pv_peer *p = pv_calloc(1, sizeof *p);
     if (p == NULL || pv_map_put(&n->peers, &link, p) != PV_OK) {

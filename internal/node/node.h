@@ -10,6 +10,7 @@
  *   push.h      blobs out and in: STORE -> WANT / STORED
  *   fetch.h     blobs wanted now: GET -> FOUND -> FETCH
  *   repair.h    blobs that are bad at rest: out, and another copy in
+ *   strikes.h   peers that misbehave, and bans
  *
  * Life: new -> events ... -> close (everything in flight is cancelled) -> free once closed says so.
  */
@@ -67,6 +68,8 @@ void pv_node_peer_data(struct pv_node *n, pv_link link, uint32_t stream, uint8_t
                        const uint8_t *bytes, size_t len);
 void pv_node_peer_writable(struct pv_node *n, pv_link link);
 void pv_node_peer_pong(struct pv_node *n, pv_link link, uint64_t rtt_ms);
+/* Before down: the session ended because of a fault in an authenticated message. */
+void pv_node_peer_fault(struct pv_node *n, pv_link link);
 void pv_node_peer_down(struct pv_node *n, pv_link link);
 uint64_t pv_node_deadline_ms(const struct pv_node *n); /* mono; UINT64_MAX: none */
 void pv_node_tick(struct pv_node *n);
@@ -98,6 +101,14 @@ struct pv_node_peer_info {
     uint64_t offered, wanted; /* blobs we offered without an answer yet; bodies it is sending us */
     bool in_sync;             /* the last digest comparison found nothing to exchange */
 };
+struct pv_node_ban { /* see strikes.h */
+    struct pv_id node_id;
+    const char *what; /* the last fault */
+    uint64_t left_ms;
+};
+/* The bans that run: size_t i = 0; while (pv_node_next_ban(n, &i, &ban)) ... */
+bool pv_node_next_ban(const struct pv_node *n, size_t *pos, struct pv_node_ban *out);
+uint64_t pv_node_banned_until_ms(const struct pv_node *n, const struct pv_id *node_id); /* 0: no */
 size_t pv_node_peers(const struct pv_node *n, struct pv_node_peer_info *out, size_t max);
 
 #endif

@@ -20,6 +20,7 @@
 #include "internal/node/policy.h"
 #include "internal/node/publish.h"
 #include "internal/node/push.h"
+#include "internal/node/strikes.h"
 #include "internal/node/sync.h"
 
 struct pv_members; /* members.c */
@@ -61,6 +62,7 @@ struct pv_node {
     void (*closed)(void *arg);
     void *closed_arg;
     struct pv_job closing_job;
+    struct pv_strikes strikes; /* bans.c */
     uint8_t *scratch; /* PV_FRAME_PLAIN_MAX: to put one message together and send it at once */
     struct pv_members *members;
     struct pv_policy *policy; /* changed by decide.c */
@@ -81,12 +83,19 @@ bool pv_peer_writable(const struct pv_peer *p);
 /* Sends a payload put together in w (checks pv_wr_end); drops the peer when that fails. */
 void pv_peer_send(struct pv_peer *p, const struct pv_wr *w);
 void pv_peer_drop(struct pv_peer *p, uint8_t goodbye);
-/* The peer broke the protocol: logs what, drops it with GOODBYE protocol. p is gone later. */
-void pv_peer_misbehaved(struct pv_peer *p, const char *what);
 static inline uint64_t pv_node_now(const struct pv_node *n)
 {
     return pv_env_mono_ms(n->config.env);
 }
+
+/* ---- bans.c ---- */
+/* The peer broke the protocol: logs what (a static string), drops it with GOODBYE protocol, and it
+ * is a strike. p is gone later. */
+void pv_peer_misbehaved(struct pv_peer *p, const char *what);
+void pv_peer_sent_bad_body(struct pv_peer *p); /* a whole body of its own, and a wrong one */
+/* True: this identity is banned, and the session has been dropped. */
+bool pv_bans_refuse(struct pv_node *n, pv_link link, const struct pv_id *node_id,
+                    const char *address);
 
 /* ---- each part: new/free with the node, attach/detach with a peer, its messages, its time ----
  * attach sets the part's pointer in the peer; it may fail for lack of memory: the peer is dropped.

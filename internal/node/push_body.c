@@ -118,6 +118,7 @@ static void body_bad(struct pv_incoming *in)
     struct pv_offer_in *o = in->from;
     if (o != NULL && !in->mixed) {
         say_bad(o->owner, &in->id);
+        pv_peer_sent_bad_body(o->owner->peer);
         pv_in_drop(o);
     }
     in->whole = in->whole || in->mixed;

@@ -135,10 +135,17 @@ static void tcp_pong(void *ctx, pv_link link, uint64_t rtt_ms)
     pv_cluster_pong(s->cluster, link, rtt_ms);
 }
 
+static uint64_t tcp_dial_after_ms(void *ctx, const struct pv_id *node_id)
+{
+    struct server *s = ctx;
+    return pv_node_banned_until_ms(s->node, node_id);
+}
+
 static void tcp_down(void *ctx, pv_link link, enum pv_err err, uint8_t goodbye)
 {
     struct server *s = ctx;
-    (void)err;
+    if (err == PV_E_PROTOCOL)
+        pv_node_peer_fault(s->node, link);
     pv_node_peer_down(s->node, link);
     pv_cluster_link_down(s->cluster, link);
     if (goodbye == PV_BYE_TWICE && s->err == PV_OK) {
@@ -456,7 +463,8 @@ static enum pv_err start_sessions(struct server *s)
                                      .data = tcp_data,
                                      .writable = tcp_writable,
                                      .pong = tcp_pong,
-                                     .down = tcp_down};
+                                     .down = tcp_down,
+                                     .dial_after_ms = tcp_dial_after_ms};
     if (err == PV_OK)
         err = pv_tcp_new(&s->tcp, &s->loop, &s->sessions, &handler);
     if (err == PV_OK)

@@ -7,8 +7,8 @@ import signal
 import socket
 import struct
 
-from harness import Skip, cluster, wait_has_blobs, wait_in_sync, wait_until
-from session import DIGEST, HELLO, LOST, STORE, Session
+from harness import Skip, cluster, sha256_of, wait_has_blobs, wait_in_sync, wait_until
+from session import BANNED, DIGEST, HELLO, LOST, PROTOCOL, STORE, Identity, Session
 
 MIB = 1 << 20
 
@@ -54,6 +54,33 @@ def test_a_peer_without_the_key_cannot_stop_the_daemon(scene):
     assert a.status()["healthy"] is True
     b = scene.node("b").start(peers=[a])
     wait_in_sync([a, b])
+
+
+def test_faults_are_banned_by_identity(scene):
+    a, b = cluster(scene, "ab")
+    bad, other = Identity(), Identity()
+
+    def ends_with(identity, message=None):
+        session = Session(a.address, scene.token, scene.cluster_key, identity=identity)
+        scene.cleanups.append(session.socket.close)
+        session.start()
+        if message is not None:
+            session.send(*message)
+        return session.until_closed()
+
+    for _ in range(3):
+        assert ends_with(bad, (99, b"unknown")) == PROTOCOL
+    assert ends_with(bad) == BANNED
+    peer, = (p for p in a.status()["peers"] if p["state"] == "banned")
+    assert 500 < peer["banned_s"] <= 600 and "unexpected" in peer["reason"], peer
+    assert "banned for " in a.run("peers").text
+    assert "minutes more because of a malformed or unexpected message" in "".join(a.run("doctor", "--json").json["look"])
+    assert ends_with(other, (99, b"unknown")) == PROTOCOL, "another identity of the same address"
+    key, = b.store(scene.file("f", MIB), "--copies", "2")
+    assert sha256_of(scene.path("f")) == key
+    a.stop()
+    a.start(listen=a.address)
+    assert ends_with(bad, (99, b"unknown")) == PROTOCOL, "a restart forgives"
 
 
 def test_strangers_cannot_fill_the_log(scene):

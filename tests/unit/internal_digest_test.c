@@ -44,6 +44,7 @@ static void expect(bool connected)
     cr_assert_eq(pvt_connected(&net, 0, 1), connected);
     if (!connected)
         cr_assert_eq(net.nodes[1].last_goodbye, PV_BYE_PROTOCOL);
+    pvt_forgive(&net, 1);
 }
 
 Test(digest, full_lists_are_taken)

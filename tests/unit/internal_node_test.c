@@ -74,12 +74,79 @@ Test(node, unknown_and_malformed_messages_end_the_session)
         uint8_t payload[2] = {types[i], 0xff};
         (void)pvt_connect(&net, 0, 1);
         pvt_settle(&net);
+        pvt_forgive(&net, 1);
         net.nodes[1].last_goodbye = 0;
         pvt_inject(&net, 0, 1, payload, sizeof payload);
         pvt_settle(&net);
         cr_assert_eq(net.nodes[1].last_goodbye, PV_BYE_PROTOCOL, "type %u", types[i]);
         cr_assert_not(pvt_connected(&net, 0, 1));
     }
+    pvt_nodes_release(&net);
+}
+
+/* ---- strikes and bans ---- */
+
+static void fault(unsigned from, unsigned to)
+{
+    static const uint8_t unknown[] = {99, 0};
+    (void)pvt_connect(&net, from, to);
+    pvt_settle(&net);
+    pvt_inject(&net, from, to, unknown, sizeof unknown);
+    pvt_settle(&net);
+    cr_assert_not(pvt_connected(&net, from, to));
+}
+
+Test(node, the_third_fault_is_a_ban_told_in_a_session)
+{
+    struct pv_node_ban ban;
+    size_t pos = 0;
+    pvt_nodes_init(&net, 3);
+    const struct pv_id bad = net.nodes[0].identity.node_id;
+    fault(0, 1);
+    fault(0, 1);
+    (void)pvt_connect(&net, 0, 1);
+    pvt_settle(&net);
+    cr_assert(pvt_connected(&net, 0, 1), "two are forgiven");
+    pv_node_peer_fault(net.nodes[1].node, net.links[net.link_count - 1].number);
+    pvt_settle(&net);
+    cr_assert_eq(net.nodes[1].last_goodbye, PV_BYE_BANNED, "the third, found by the session");
+    (void)pvt_connect(&net, 0, 1);
+    pvt_settle(&net);
+    cr_assert_not(pvt_connected(&net, 0, 1));
+    cr_assert_eq(net.nodes[1].last_goodbye, PV_BYE_BANNED);
+    cr_assert(pv_node_next_ban(net.nodes[1].node, &pos, &ban));
+    cr_assert(pv_id_equal(&ban.node_id, &bad));
+    cr_assert_eq(ban.left_ms, PV_BAN_MS_MIN);
+    cr_assert_not(pv_node_next_ban(net.nodes[1].node, &pos, &ban));
+    cr_assert_neq(pv_node_banned_until_ms(net.nodes[1].node, &bad), 0);
+    (void)pvt_connect(&net, 2, 1);
+    (void)pvt_connect(&net, 0, 2);
+    pvt_settle(&net);
+    cr_assert(pvt_connected(&net, 2, 1) && pvt_connected(&net, 0, 2), "it is ours alone");
+    pvt_advance(&net, PV_BAN_MS_MIN);
+    cr_assert_eq(pv_node_banned_until_ms(net.nodes[1].node, &bad), 0);
+    (void)pvt_connect(&net, 0, 1);
+    pvt_settle(&net);
+    cr_assert(pvt_connected(&net, 0, 1));
+    pvt_nodes_release(&net);
+}
+
+Test(node, a_ban_ends_all_sessions_of_the_identity_and_a_restart_the_ban)
+{
+    pvt_nodes_init(&net, 2);
+    fault(0, 1);
+    fault(0, 1);
+    pv_link first = pvt_connect(&net, 0, 1);
+    (void)pvt_connect(&net, 0, 1);
+    pvt_settle(&net);
+    pv_node_peer_data(net.nodes[1].node, first, 1, 0, (const uint8_t *)"x", 1);
+    pvt_settle(&net);
+    cr_assert_not(pvt_connected(&net, 0, 1));
+    pvt_node_stop(&net.nodes[1]);
+    pvt_node_start(&net.nodes[1]);
+    (void)pvt_connect(&net, 0, 1);
+    pvt_settle(&net);
+    cr_assert(pvt_connected(&net, 0, 1));
     pvt_nodes_release(&net);
 }
 

@@ -396,6 +396,7 @@ static void inject_broken(const struct pvt_record *rec, size_t offset, bool ends
         (void)pvt_connect(&net, 0, 1);
     pvt_settle(&net);
     bad.env[offset] ^= 1;
+    pvt_forgive(&net, 1);
     net.nodes[1].last_goodbye = 0;
     inject_record(0, 1, bad.env, bad.len);
     pvt_settle(&net);

@@ -121,6 +121,17 @@ Test(dialer, tries_the_other_token_after_silence_only)
     cr_assert_eq(d.token, 0);
 }
 
+Test(dialer, can_be_put_off)
+{
+    struct pvt_env clock;
+    pvt_env_init(&clock, 1, NULL);
+    struct pv_dialer d = dialer_of(&clock);
+    pv_dialer_postpone(&d, clock.mono_ms + 600000, "banned here");
+    cr_assert_eq(pv_dialer_due_ms(&d), clock.mono_ms + 600000);
+    cr_assert_str_eq(d.error, "banned here");
+    pv_dialer_start(&d);
+}
+
 /* Whoever has a peer's address for a minute can lead us back to ourselves: that must not last. */
 Test(dialer, ourselves_is_dialled_seldom_but_again)
 {

@@ -231,6 +231,11 @@ bool pvt_connected(const struct pvt_nodes *net, unsigned a, unsigned b)
     return false;
 }
 
+void pvt_forgive(struct pvt_nodes *net, unsigned i)
+{
+    net->nodes[i].node->strikes.count = 0;
+}
+
 void pvt_inject(struct pvt_nodes *net, unsigned from, unsigned to, const uint8_t *payload,
                 size_t len)
 {

@@ -102,6 +102,8 @@ void pvt_node_start(struct pvt_node *n);
 /* The same identity with an empty store (a lost disk). The node is stopped. */
 void pvt_node_lose_store(struct pvt_node *n);
 
+/* Node i forgets all strikes and bans. */
+void pvt_forgive(struct pvt_nodes *net, unsigned i);
 /* A message as if `from` had sent it, type byte first. */
 void pvt_inject(struct pvt_nodes *net, unsigned from, unsigned to, const uint8_t *payload,
                 size_t len);
