@@ -11,7 +11,7 @@ VERSION := 0.1.0
 
 # ---- compiler ------------------------------------------------------------------------------------
 CC      ?= cc
-PKGS    := libuv libcrypto libxxhash sqlite3 jansson inih
+PKGS    := libuv libcrypto libxxhash sqlite3 jansson inih libseccomp
 PKG_CONFIG ?= pkg-config
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
@@ -22,12 +22,14 @@ endif
 
 HARDEN  := -fstack-protector-strong -fPIE -fno-plt
 LDHARD  := -pie -Wl,-z,relro,-z,now,-z,noexecstack
+# Instruments open files and trace the process: it is not confined then (internal/confine/).
+INSTRUMENTED := -DPV_INSTRUMENTED
 SAN_asan  := -fsanitize=address,undefined -fno-sanitize-recover=all -DPV_DEBUG_MEMORY
 SAN_tsan  := -fsanitize=thread
 OPT_release  := -O2 -g -D_FORTIFY_SOURCE=2
-OPT_asan     := -O1 -g -fno-omit-frame-pointer $(SAN_asan)
-OPT_tsan     := -O1 -g $(SAN_tsan)
-OPT_coverage := -O0 -g --coverage
+OPT_asan     := -O1 -g -fno-omit-frame-pointer $(INSTRUMENTED) $(SAN_asan)
+OPT_tsan     := -O1 -g $(INSTRUMENTED) $(SAN_tsan)
+OPT_coverage := -O0 -g $(INSTRUMENTED) --coverage
 LD_asan      := $(SAN_asan)
 LD_tsan      := $(SAN_tsan)
 LD_coverage  := --coverage
@@ -53,8 +55,7 @@ SRC_crypto    := $(wildcard crypto/*.c)
 SRC_storage   := $(wildcard storage/*.c)
 SRC_transport := $(wildcard transport/*.c)
 SRC_internal  := $(wildcard internal/*.c internal/node/*.c internal/file/*.c internal/upkeep/*.c \
-                            internal/cluster/*.c \
-                            internal/server/*.c)
+                            internal/cluster/*.c internal/confine/*.c internal/server/*.c)
 SRC_cmd       := $(wildcard cmd/peervault/*.c)
 LAYERS        := internal transport storage crypto base
 
