@@ -19,6 +19,7 @@
  *   disk_limit     0 (none), or from 1MiB                    0
  *   convergence    cluster | epoch | off                     cluster
  *   scrub          on | off                                  on
+ *   confine        on | off                                 on
  *   log_level      as pv_log_set_levels                      info
  *   log_format     logfmt | json                             logfmt
  *
@@ -57,6 +58,7 @@ enum pv_config_key {
     PV_CONFIG_DISK_LIMIT,
     PV_CONFIG_CONVERGENCE,
     PV_CONFIG_SCRUB,
+    PV_CONFIG_CONFINE,
     PV_CONFIG_LOG_LEVEL,
     PV_CONFIG_LOG_FORMAT,
     PV_CONFIG_KEY_COUNT
@@ -76,6 +78,7 @@ struct pv_config {
     uint64_t disk_limit_bytes; /* 0: none */
     uint64_t convergence;      /* enum pv_convergence */
     uint64_t scrub;            /* 0 or 1 */
+    uint64_t confine;          /* 0 or 1 */
     char log_level[PV_CONFIG_LOG_LEVEL_MAX + 1];
     uint64_t log_json; /* 0 or 1 */
 

@@ -47,16 +47,24 @@ size_t pv_settings_flags(struct pv_config_flag *flags, const struct pv_args *arg
     return count;
 }
 
+enum pv_exit pv_settings_load_in(struct pv_config *out, pv_fd vault,
+                                 const struct pv_config_flag *flags, size_t flag_count)
+{
+    char why[PV_CONFIG_WHY_MAX] = "out of memory";
+    const struct pv_config_source source = {from_environment, NULL, pv_fs_real(), vault};
+    enum pv_err err = pv_config_load(out, &source, flags, flag_count, why);
+    return err == PV_OK ? PV_EXIT_OK : pv_out_fail(pv_exit_of(err), "%s", why);
+}
+
 enum pv_exit pv_settings_load(struct pv_config *out, const struct pv_cli *cli,
                               const struct pv_config_flag *flags, size_t flag_count)
 {
-    char why[PV_CONFIG_WHY_MAX] = "out of memory";
     const struct pv_fs *fs = pv_fs_real();
-    struct pv_config_source source = {from_environment, NULL, fs, open_folder(cli->vault)};
-    enum pv_err err = pv_config_load(out, &source, flags, flag_count, why);
-    if (source.vault != PV_FD_NONE)
-        (void)fs->close(fs->ctx, source.vault); /* was only read */
-    return err == PV_OK ? PV_EXIT_OK : pv_out_fail(pv_exit_of(err), "%s", why);
+    pv_fd vault = open_folder(cli->vault);
+    enum pv_exit exit = pv_settings_load_in(out, vault, flags, flag_count);
+    if (vault != PV_FD_NONE)
+        (void)fs->close(fs->ctx, vault); /* was only read */
+    return exit;
 }
 
 static void warn(void *ctx, const char *text)

@@ -18,6 +18,10 @@ size_t pv_settings_flags(struct pv_config_flag *flags, const struct pv_args *arg
 /* The settings of a vault that may not exist yet. */
 enum pv_exit pv_settings_load(struct pv_config *out, const struct pv_cli *cli,
                               const struct pv_config_flag *flags, size_t flag_count);
+/* Likewise, in a vault that is open: its path may lead elsewhere by now, or no longer be passable.
+ */
+enum pv_exit pv_settings_load_in(struct pv_config *out, pv_fd vault,
+                                 const struct pv_config_flag *flags, size_t flag_count);
 /* Nothing said of the role: it is what the keyring allows. USAGE, said: a role that it does not. */
 enum pv_exit pv_settings_settle_role(struct pv_config *c, const struct pv_keyring *keyring);
 /* The secrets from the environment. Wipe them. */

@@ -11,6 +11,7 @@
 #include "cmd/peervault/notify.h"
 #include "cmd/peervault/output.h"
 #include "internal/base/mem.h"
+#include "internal/confine/confine.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -26,6 +27,7 @@ struct daemon {
     const struct pv_config_flag *flags;
     size_t flag_count;
     struct pv_config reloaded; /* peers of the last reload point into it */
+    struct pv_confined confined;
 };
 
 /* The daemon serves all the same when its manager cannot be told. */
@@ -108,7 +110,8 @@ static bool on_reload(void *arg, struct pv_server_reload *out)
 {
     struct daemon *d = arg;
     notify_reloading(d);
-    bool right = pv_settings_load(&d->reloaded, &d->cli, d->flags, d->flag_count) == PV_EXIT_OK &&
+    bool right = pv_settings_load_in(&d->reloaded, d->access.setup.vault.dir, d->flags,
+                                     d->flag_count) == PV_EXIT_OK &&
                  pv_log_set_levels(d->cli.env.log, log_levels(d, &d->reloaded)) == PV_OK;
     if (right) {
         for (size_t i = 0; i < d->reloaded.peer_count; i++)
@@ -139,6 +142,27 @@ static enum pv_exit open_log(struct daemon *d)
     return PV_EXIT_OK;
 }
 
+/* While there is one thread. Secrets in the environment have been read, and nobody needs them. */
+static void confine(struct daemon *d)
+{
+    const struct pv_config *c = &d->access.config;
+    const char *notified = getenv("NOTIFY_SOCKET"), *colon = strrchr(c->listen, ':');
+    char text[PV_CONFINED_TEXT_MAX];
+    pv_confine_forget("PEERVAULT_CLUSTER_KEY");
+    pv_confine_forget("PEERVAULT_AUTH_TOKEN");
+    if (c->confine != 0)
+        pv_confine(&d->confined,
+                   &(struct pv_confine_config){
+                       .vault = d->access.setup.vault.dir,
+                       .vault_path = d->cli.vault,
+                       .port = colon != NULL ? (uint16_t)strtoul(colon + 1, NULL, 10) : 0,
+                       .abstract_sockets = notified != NULL && notified[0] == '@',
+                   });
+    pv_confined_text(text, &d->confined);
+    PV_LOG(d->cli.env.log, pv_confined_fully(&d->confined) ? PV_LOG_INFO : PV_LOG_WARN, PV_SUB_MAIN,
+           "confined", "by", text);
+}
+
 static enum pv_exit serve(struct daemon *d, const struct pv_cli *cli)
 {
     char why[PV_SETUP_TEXT_MAX] = "out of memory";
@@ -147,8 +171,10 @@ static enum pv_exit serve(struct daemon *d, const struct pv_cli *cli)
         exit = open_log(d);
     if (exit != PV_EXIT_OK)
         return exit;
+    confine(d);
     struct pv_server_config config = pv_access_server(&d->access, &d->cli, d->peers);
     config.daemon = true;
+    config.confined = &d->confined;
     config.ready = on_ready;
     config.stopping = on_stopping;
     config.reload = on_reload;

@@ -5,6 +5,7 @@
 #include "cmd/peervault/output.h"
 #include "crypto/hash.h"
 #include "internal/base/mem.h"
+#include "internal/confine/confine.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -117,6 +118,7 @@ int main(int argc, char **argv)
 {
     struct call call = {0};
     bool done;
+    pv_confine_no_dumps(); /* of secrets, which most commands come to hold */
     fill_standard_streams();
     /* A closed pipe is an error of the write that meets it, said in one line. */
     (void)signal(SIGPIPE, SIG_IGN);

@@ -113,7 +113,8 @@ static enum pv_err write_text(struct pv_buf *out, const char *program, const cha
                             "NoNewPrivileges=yes\n"
                             "MemoryDenyWriteExecute=yes\n"
                             "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\n"
-                            "SystemCallFilter=@system-service\n"
+                            "SystemCallFilter=@system-service seccomp landlock_create_ruleset "
+                            "landlock_add_rule landlock_restrict_self\n"
                             "\n"
                             "[Install]\n"
                             "WantedBy=default.target\n",

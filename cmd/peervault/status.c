@@ -40,6 +40,9 @@ static void print_daemon(const json_t *s)
         printf("%-9s not running\n", "daemon");
     if (pv_json_text(s, "listen")[0] != '\0')
         line("listen", pv_json_text(s, "listen"));
+    const char *confined = pv_json_text(json_object_get(s, "confined"), "text");
+    if (confined[0] != '\0')
+        line("confined", confined);
 }
 
 /* What reading everything again and again found. */

@@ -4,6 +4,15 @@
 #include <string.h>
 #include <unistd.h>
 
+static json_t *describe_confined(const struct pv_confined *c)
+{
+    char text[PV_CONFINED_TEXT_MAX];
+    pv_confined_text(text, c);
+    return json_pack("{s:i, s:b, s:b, s:I, s:s}", "landlock", (int)c->landlock, "seccomp",
+                     (int)c->seccomp, "no_new_privileges", (int)c->no_new_privs, "capabilities",
+                     (json_int_t)c->capabilities, "text", text);
+}
+
 void pv_server_describe_status(void *arg, json_t *status)
 {
     struct server *s = arg;
@@ -22,6 +31,8 @@ void pv_server_describe_status(void *arg, json_t *status)
     json_object_set_new(status, "role", json_string(c->role == PV_ROLE_BLIND ? "blind" : "keyed"));
     json_object_set_new(status, "mem_limit_bytes", json_integer((json_int_t)c->mem_limit_bytes));
     json_object_set_new(status, "disk_limit", json_integer((json_int_t)s->disk_limit_bytes));
+    if (c->confined != NULL)
+        json_object_set_new(status, "confined", describe_confined(c->confined));
 }
 
 void pv_server_describe_link(void *arg, pv_link link, json_t *peer)

@@ -9,6 +9,7 @@
 #ifndef PV_SERVER_UV_SERVER_H
 #define PV_SERVER_UV_SERVER_H
 
+#include "internal/confine/confine.h"
 #include "internal/file/files.h"
 #include "internal/setup.h"
 
@@ -37,6 +38,7 @@ struct pv_server_config {
     uint64_t mem_limit_bytes, disk_limit_bytes;
     enum pv_convergence convergence;
     bool no_scrub;
+    const struct pv_confined *confined; /* what status says of it; daemon only */
 
     /* From the loop thread, once everything is up. listening: NULL when embedded. */
     void (*ready)(void *arg, const char *listening);

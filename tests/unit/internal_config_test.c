@@ -139,6 +139,7 @@ Test(config, defaults_are_the_documented_ones)
                                                            [PV_CONFIG_DISK_LIMIT] = "0",
                                                            [PV_CONFIG_CONVERGENCE] = "cluster",
                                                            [PV_CONFIG_SCRUB] = "on",
+                                                           [PV_CONFIG_CONFINE] = "on",
                                                            [PV_CONFIG_LOG_LEVEL] = "info",
                                                            [PV_CONFIG_LOG_FORMAT] = "logfmt"};
     struct fixture *f = fixture_new();
@@ -156,6 +157,7 @@ Test(config, defaults_are_the_documented_ones)
     cr_assert_eq(c->convergence, PV_CONVERGENCE_CLUSTER);
     cr_assert_str_eq(c->log_level, "info");
     cr_assert_eq(c->scrub, 1);
+    cr_assert_eq(c->confine, 1);
     cr_assert_eq(c->log_json, 0);
     for (unsigned k = 0; k < PV_CONFIG_KEY_COUNT; k++) {
         cr_assert_eq(c->origin[k], PV_FROM_DEFAULT);
@@ -207,21 +209,15 @@ Test(config, flag_beats_environment_beats_file_beats_default)
 
 Test(config, every_key_is_read_from_every_source)
 {
-    static const char *const values[PV_CONFIG_KEY_COUNT] = {[PV_CONFIG_LISTEN] = "localhost:0",
-                                                            [PV_CONFIG_PEERS] = "a:1,b:2",
-                                                            [PV_CONFIG_REPLICAS] = "64",
-                                                            [PV_CONFIG_ROLE] = "blind",
-                                                            [PV_CONFIG_MEMBERSHIP] = "allowlist",
-                                                            [PV_CONFIG_REPAIR_AFTER] = "90d",
-                                                            [PV_CONFIG_MAX_SKEW] = "1s",
-                                                            [PV_CONFIG_GC_GRACE] = "0s",
-                                                            [PV_CONFIG_MEM_LIMIT] = "32MiB",
-                                                            [PV_CONFIG_DISK_LIMIT] = "1MiB",
-                                                            [PV_CONFIG_CONVERGENCE] = "epoch",
-                                                            [PV_CONFIG_SCRUB] = "off",
-                                                            [PV_CONFIG_LOG_LEVEL] =
-                                                                "warn,node=debug",
-                                                            [PV_CONFIG_LOG_FORMAT] = "json"};
+    static const char *const values[PV_CONFIG_KEY_COUNT] = {
+        [PV_CONFIG_LISTEN] = "localhost:0",   [PV_CONFIG_PEERS] = "a:1,b:2",
+        [PV_CONFIG_REPLICAS] = "64",          [PV_CONFIG_ROLE] = "blind",
+        [PV_CONFIG_MEMBERSHIP] = "allowlist", [PV_CONFIG_REPAIR_AFTER] = "90d",
+        [PV_CONFIG_MAX_SKEW] = "1s",          [PV_CONFIG_GC_GRACE] = "0s",
+        [PV_CONFIG_MEM_LIMIT] = "32MiB",      [PV_CONFIG_DISK_LIMIT] = "1MiB",
+        [PV_CONFIG_CONVERGENCE] = "epoch",    [PV_CONFIG_SCRUB] = "off",
+        [PV_CONFIG_CONFINE] = "off",          [PV_CONFIG_LOG_LEVEL] = "warn,node=debug",
+        [PV_CONFIG_LOG_FORMAT] = "json"};
     for (int source = PV_FROM_FILE; source <= PV_FROM_FLAG; source++) {
         struct fixture *f = fixture_new();
         struct pv_config_flag flags[PV_CONFIG_KEY_COUNT];
@@ -365,6 +361,7 @@ Test(config, each_malformed_value_is_refused)
         "log_level=",
         "log_format=xml",
         "scrub=yes",
+        "confine=no",
         "listen=:3000",
         "listen=localhost",
         "listen=localhost:",
