@@ -85,18 +85,22 @@ static bool is_loopback(const struct sockaddr_storage *a)
     return IN6_IS_ADDR_LOOPBACK(in6) || (IN6_IS_ADDR_V4MAPPED(in6) && in6->s6_addr[12] == 127);
 }
 
-/* One IPv4 address, or one /64 of IPv6, which is what one host usually has. */
 static bool same_host(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
-    if (a->ss_family != b->ss_family)
-        return false;
-    if (a->ss_family == AF_INET)
-        return ((const struct sockaddr_in *)a)->sin_addr.s_addr ==
-               ((const struct sockaddr_in *)b)->sin_addr.s_addr;
-    const struct in6_addr *one = &((const struct sockaddr_in6 *)a)->sin6_addr;
-    const struct in6_addr *two = &((const struct sockaddr_in6 *)b)->sin6_addr;
-    size_t prefix_len = IN6_IS_ADDR_V4MAPPED(one) ? sizeof one->s6_addr : 8;
-    return memcmp(one->s6_addr, two->s6_addr, prefix_len) == 0;
+    struct pv_host one, two;
+    pv_host_of(&one, a);
+    pv_host_of(&two, b);
+    return memcmp(&one, &two, sizeof one) == 0;
+}
+
+/* The user named it, as far as its name has been resolved yet. */
+static bool is_configured(const struct pv_tcp *t, const struct sockaddr_storage *a)
+{
+    for (size_t i = 0; i < t->dial_count; i++)
+        for (size_t k = 0; k < t->dials[i]->found_count; k++)
+            if (same_host(&t->dials[i]->found[k], a))
+                return true;
+    return false;
 }
 
 static size_t half_open_of_host(const struct pv_tcp *t, const struct link *l)
@@ -123,13 +127,19 @@ static size_t kept_for_dials(const struct pv_tcp *t)
 }
 
 /* Why not to talk to it, or NULL. The link itself is counted in link_count already. */
-static const char *too_many(const struct pv_tcp *t, const struct link *l)
+static const char *too_many(struct pv_tcp *t, const struct link *l)
 {
     if (t->link_count + kept_for_dials(t) > t->connections_max)
         return "too many connections";
     if (t->half_open_count >= PV_HALF_OPEN_MAX || t->half_open_count >= t->connections_max / 2)
         return "too many unfinished handshakes";
-    if (!is_loopback(&l->peer) && half_open_of_host(t, l) >= PV_HALF_OPEN_PER_HOST_MAX)
+    if (is_loopback(&l->peer) || is_configured(t, &l->peer))
+        return NULL;
+    struct pv_host host;
+    pv_host_of(&host, &l->peer);
+    if (!pv_hosts_admit(t->hosts, &host))
+        return "too many handshakes of this host";
+    if (half_open_of_host(t, l) >= PV_HALF_OPEN_PER_HOST_MAX)
         return "too many unfinished handshakes of this host";
     return NULL;
 }
@@ -295,8 +305,10 @@ enum pv_err pv_tcp_new(struct pv_tcp **out, uv_loop_t *loop, const struct pv_ses
                        const struct pv_tcp_handler *handler)
 {
     struct pv_tcp *t = pv_calloc(1, sizeof *t);
-    if (t == NULL)
+    if (t == NULL || pv_hosts_new(&t->hosts, ctx->handshake.env) != PV_OK) {
+        pv_free(t);
         return PV_E_NOMEM;
+    }
     t->loop = loop;
     t->ctx = ctx;
     t->env = ctx->handshake.env;
@@ -364,6 +376,7 @@ void pv_tcp_free(struct pv_tcp *t)
     for (size_t i = 0; i < t->dial_count; i++)
         pv_free(t->dials[i]);
     pv_map_release(&t->by_id);
+    pv_hosts_free(t->hosts);
     pv_wipe(t->scratch, sizeof t->scratch);
     pv_free(t);
 }

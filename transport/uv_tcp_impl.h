@@ -11,6 +11,7 @@
 #include "internal/base/map.h"
 #include "internal/base/rate.h"
 #include "transport/dialer.h"
+#include "transport/hosts.h"
 #include "transport/uv_tcp.h"
 
 enum { TCP_SCRATCH_LEN = 65536, TCP_RESOLVED_MAX = 8, TCP_BACKLOG = 128 };
@@ -91,6 +92,7 @@ struct pv_tcp {
     pv_link last_id;
     size_t link_count, half_open_count; /* sockets; of these, accepted and not up yet */
     size_t connections_max;
+    struct pv_hosts *hosts;
     struct dial *dials[PV_STATIC_PEERS_MAX];
     size_t dial_count;
     bool closing, finishing;

@@ -25,7 +25,13 @@
     X(HALF_OPEN_MAX, 256, "unfinished handshakes", \
       "closed before a byte is read", "transport/uv_tcp.c") \
     X(HALF_OPEN_PER_HOST_MAX, 8, "handshakes of an IPv4 address or IPv6 /64", \
-      "closed; loopback is exempt", "transport/uv_tcp.c") \
+      "closed; loopback and configured peers are exempt", "transport/uv_tcp.c") \
+    X(HANDSHAKES_PER_S, 5, "handshakes a second of an IPv4 address or IPv6 /64", \
+      "closed; loopback and configured peers are exempt", "transport/hosts.c") \
+    X(HANDSHAKES_BURST, 20, "handshakes at once of an IPv4 address or IPv6 /64", \
+      "closed; loopback and configured peers are exempt", "transport/hosts.c") \
+    X(HOSTS_KNOWN_MAX, 4096, "hosts whose handshakes are counted", \
+      "the one that came longest ago is forgotten", "transport/hosts.c") \
     X(SESSIONS_MAX, 320, "authenticated connections", \
       "closed with GOODBYE 7", "transport/uv_link.c") \
     X(SESSIONS_PER_NODE_MAX, 2, "connections of a node id: in use, and in doubt", \

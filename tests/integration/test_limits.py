@@ -6,6 +6,8 @@ import struct
 import subprocess
 
 from client import Client, counted
+from harness import wait_until
+from netns import Network
 from session import STORE
 
 MIB = 1 << 20
@@ -80,6 +82,46 @@ def test_few_descriptors(scene):
 
 def test_many_strangers(scene):
     serve_with_few(scene, 256, 80, 400)
+
+
+# ---- handshakes of one host ----
+
+def begin_many(network, address, source, count=100):
+    def work():
+        host, port = address.rsplit(":", 1)
+        for _ in range(count):
+            socket.create_connection((host, int(port)), 60, (source, 0)).close()
+    network.run(work)
+
+
+def closed_at_once(network, node, source):
+    """No handshake: not even its deadline has come."""
+    with network.connect(node.address, source) as s:
+        s.settimeout(2)
+        try:
+            return s.recv(1) == b""
+        except ConnectionResetError:
+            return True
+        except TimeoutError:
+            return False
+
+
+def shakes_hands(network, node, source):
+    return not closed_at_once(network, node, source)
+
+
+def test_handshakes_of_one_host(scene):
+    daemon, stranger, neighbour, known = (f"192.0.2.{i}" for i in range(1, 5))
+    network = Network(scene, [f"{a}/32" for a in (daemon, stranger, neighbour, known)])
+    node = scene.node("a")
+    network.start(node, listen=f"{daemon}:0", peers=[f"{known}:1"])
+    begin_many(network, node.address, stranger)
+    assert closed_at_once(network, node, stranger)
+    assert "too many handshakes of this host" in node.log()
+    assert shakes_hands(network, node, neighbour)
+    begin_many(network, node.address, known)
+    assert shakes_hands(network, node, known), "a configured peer is exempt"
+    wait_until(lambda: shakes_hands(network, node, stranger), "the host to be let in again")
 
 
 def test_the_list_of_limits_is_true(scene):
