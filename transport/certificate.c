@@ -40,6 +40,7 @@ bool pv_noise_static_refresh(struct pv_noise_static *s, const struct pv_identity
     uint64_t made_s = s->not_after_s - PV_CERTIFICATE_AFTER_S;
     if (now_s >= s->not_before_s && now_s < made_s + PV_CERTIFICATE_RENEW_S)
         return false;
+    memcpy(s->past_pub, s->pub, sizeof s->past_pub);
     pv_noise_static_make(s, identity, env);
     return true;
 }

@@ -223,6 +223,15 @@ static enum pv_err read_m1(struct pv_handshake *h, const uint8_t *src, size_t le
     return PV_OK;
 }
 
+/* The X25519 key of each process is its own, and never on a disk. */
+static bool is_of_this_process(const struct pv_handshake *h)
+{
+    const uint8_t *theirs = pv_noise_remote_static(h->noise);
+    const struct pv_noise_static *now = h->ctx->noise_static;
+    return memcmp(theirs, now->pub, PV_DH_LEN) == 0 ||
+           memcmp(theirs, now->past_pub, PV_DH_LEN) == 0;
+}
+
 /* What M2 and M3 have in common. Clock and identity count only under a right gate tag. */
 static enum pv_err read_answer(struct pv_handshake *h, uint8_t msg, const uint8_t *src, size_t len)
 {
@@ -251,7 +260,7 @@ static enum pv_err read_answer(struct pv_handshake *h, uint8_t msg, const uint8_
     if (pv_certificate_read(&h->peer, payload, &check) != PV_OK)
         return refuse(h, PV_REFUSED_IDENTITY);
     if (pv_id_equal(&h->peer.node_id, &h->ctx->identity->node_id))
-        return refuse(h, PV_REFUSED_SELF);
+        return refuse(h, is_of_this_process(h) ? PV_REFUSED_SELF : PV_REFUSED_TWIN);
     if (h->has_expected && !pv_id_equal(&h->peer.node_id, &h->expected))
         return refuse(h, PV_REFUSED_EXPECTED);
     h->step = msg == 2 ? SEND_M3 : DONE;

@@ -31,6 +31,7 @@ enum {
  */
 struct pv_noise_static {
     uint8_t priv[PV_DH_LEN], pub[PV_DH_LEN];
+    uint8_t past_pub[PV_DH_LEN]; /* the one before it: handshakes that began with it still run */
     uint64_t not_before_s, not_after_s; /* now - 1 h .. now + 6 d */
     uint8_t sig[PV_SIG_LEN]; /* over "PV1/noise-static" 00 || pub || not_before || not_after */
 };
@@ -67,6 +68,7 @@ struct pv_handshake_context {
     X(IDENTITY, "invalid identity certificate") /* or node id, or payload */        \
     X(EXPECTED, "another node than expected")   /* than the one dialled */          \
     X(SELF, "this is ourselves")                                                    \
+    X(TWIN, "this identity runs twice") /* ourselves, but another process */        \
     X(SILENT, "closed without an answer: wrong token on one side?") /* before M2 */ \
     X(HELLO, "no valid HELLO after the handshake")                                  \
     X(DEADLINE, "handshake took too long")                                          \

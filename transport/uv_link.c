@@ -116,6 +116,8 @@ static void on_down(struct link *l, const struct pv_session_effect *e)
     else
         pv_link_close(l);
     pv_link_withdraw(l, e->err, e->goodbye);
+    if (e->refusal == PV_REFUSED_TWIN && l->t->handler.twin != NULL)
+        l->t->handler.twin(l->t->handler.ctx, l->address);
     if (l->dial != NULL)
         pv_dial_down(l, e, pv_session_cause(l->session));
     pv_pair_down(l);

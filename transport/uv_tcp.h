@@ -29,6 +29,8 @@ struct pv_tcp_handler {
     /* Two live processes have this identity; both were refused (GOODBYE twice). May be NULL. */
     void (*twice)(void *ctx, const struct pv_id *node_id, const char *address,
                   const char *other_address);
+    /* Another process with our own identity answered at this address. May be NULL. */
+    void (*twin)(void *ctx, const char *address);
     /* Mono time before which the node is not to be dialled, 0: at once. May be NULL. */
     uint64_t (*dial_after_ms)(void *ctx, const struct pv_id *node_id);
 };

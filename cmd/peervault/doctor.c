@@ -73,6 +73,10 @@ static void judge(struct findings *f, const json_t *s)
     if (scarce > 0)
         note(f, "%lld blobs have too few copies: they are made when other members are connected",
              scarce);
+    if (pv_json_text(s, "said_twice_by")[0] != '\0')
+        note(f,
+             "%.17s says that this identity runs twice: does a copy of this vault run elsewhere?",
+             pv_json_text(s, "said_twice_by"));
     if (others == 0)
         note(f, "this is the only member: nobody else has a copy of anything");
 }

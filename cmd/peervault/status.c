@@ -91,6 +91,9 @@ static void print_status(const json_t *s)
     fputs(" of ", stdout);
     print_size(s, "mem_limit_bytes");
     fputc('\n', stdout);
+    if (pv_json_text(s, "said_twice_by")[0] != '\0')
+        printf("%-9s %.17s says that this identity runs twice\n", "look",
+               pv_json_text(s, "said_twice_by"));
     if (json_array_size(json_object_get(s, "peers")) > 0)
         fputc('\n', stdout);
     pv_peers_table(json_object_get(s, "peers"));

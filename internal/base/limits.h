@@ -162,6 +162,7 @@ enum {
     PV_SIMULTANEOUS_DIAL_MS = 10000,
     PV_LINGER_MS = 2000,       /* longest wait for GOODBYE to leave */
     PV_TWICE_MS = 5000,        /* an older session must answer so fast to prove it lives */
+    PV_CLAIM_MS = 3600000,     /* what a peer claims of this node is shown for so long */
     PV_DIAL_STABLE_MS = 30000, /* up for so long: the next back-off starts from the beginning */
 
     /* ---- files ---- */

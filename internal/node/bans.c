@@ -88,3 +88,23 @@ bool pv_node_next_ban(const struct pv_node *n, size_t *pos, struct pv_node_ban *
     }
     return false;
 }
+
+/* Nothing but a word, which any member may say: shown, and not acted on. */
+void pv_node_peer_says_twice(struct pv_node *n, pv_link link)
+{
+    const struct pv_peer *p = pv_node_peer(n, link);
+    if (p == NULL)
+        return;
+    PV_LOG_LIMITED(n->config.env->log, PV_LOG_ERROR, PV_SUB_NODE,
+                   "a peer says that this identity runs twice", "node", pv_log_id(p->node_id.b),
+                   "peer", p->address);
+    n->twice_said = true;
+    n->twice_by = p->node_id;
+    n->twice_ms = pv_node_now(n);
+}
+
+const struct pv_id *pv_node_said_twice_by(const struct pv_node *n)
+{
+    bool shown = n->twice_said && pv_node_now(n) - n->twice_ms < PV_CLAIM_MS;
+    return shown ? &n->twice_by : NULL;
+}

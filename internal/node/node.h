@@ -70,6 +70,8 @@ void pv_node_peer_writable(struct pv_node *n, pv_link link);
 void pv_node_peer_pong(struct pv_node *n, pv_link link, uint64_t rtt_ms);
 /* Before down: the session ended because of a fault in an authenticated message. */
 void pv_node_peer_fault(struct pv_node *n, pv_link link);
+/* Before down: the peer closed because it met our identity in two live processes, or says so. */
+void pv_node_peer_says_twice(struct pv_node *n, pv_link link);
 void pv_node_peer_down(struct pv_node *n, pv_link link);
 uint64_t pv_node_deadline_ms(const struct pv_node *n); /* mono; UINT64_MAX: none */
 void pv_node_tick(struct pv_node *n);
@@ -109,6 +111,8 @@ struct pv_node_ban { /* see strikes.h */
 /* The bans that run: size_t i = 0; while (pv_node_next_ban(n, &i, &ban)) ... */
 bool pv_node_next_ban(const struct pv_node *n, size_t *pos, struct pv_node_ban *out);
 uint64_t pv_node_banned_until_ms(const struct pv_node *n, const struct pv_id *node_id); /* 0: no */
+/* Who said last, within PV_CLAIM_MS, that our identity runs twice. NULL: nobody. */
+const struct pv_id *pv_node_said_twice_by(const struct pv_node *n);
 size_t pv_node_peers(const struct pv_node *n, struct pv_node_peer_info *out, size_t max);
 
 #endif

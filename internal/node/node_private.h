@@ -63,6 +63,9 @@ struct pv_node {
     void *closed_arg;
     struct pv_job closing_job;
     struct pv_strikes strikes; /* bans.c */
+    struct pv_id twice_by;     /* who said last, at twice_ms, that we run twice; bans.c */
+    uint64_t twice_ms;
+    bool twice_said;
     uint8_t *scratch; /* PV_FRAME_PLAIN_MAX: to put one message together and send it at once */
     struct pv_members *members;
     struct pv_policy *policy; /* changed by decide.c */

@@ -29,6 +29,12 @@ void pv_server_describe_status(void *arg, json_t *status)
     json_object_set(status, "vault", json_object_get(status, "name"));
     json_object_del(status, "name");
     json_object_set_new(status, "role", json_string(c->role == PV_ROLE_BLIND ? "blind" : "keyed"));
+    const struct pv_id *twice_by = pv_node_said_twice_by(s->node);
+    if (twice_by != NULL) {
+        char text[PV_NODE_TEXT_LEN];
+        pv_node_id_format(text, twice_by);
+        json_object_set_new(status, "said_twice_by", json_string(text));
+    }
     json_object_set_new(status, "mem_limit_bytes", json_integer((json_int_t)c->mem_limit_bytes));
     json_object_set_new(status, "disk_limit", json_integer((json_int_t)s->disk_limit_bytes));
     if (c->confined != NULL)

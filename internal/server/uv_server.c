@@ -146,15 +146,25 @@ static void tcp_down(void *ctx, pv_link link, enum pv_err err, uint8_t goodbye)
     struct server *s = ctx;
     if (err == PV_E_PROTOCOL)
         pv_node_peer_fault(s->node, link);
+    if (goodbye == PV_BYE_TWICE)
+        pv_node_peer_says_twice(s->node, link);
     pv_node_peer_down(s->node, link);
     pv_cluster_link_down(s->cluster, link);
-    if (goodbye == PV_BYE_TWICE && s->err == PV_OK) {
-        s->err = PV_E_AUTH;
-        (void)snprintf(s->why, PV_SETUP_TEXT_MAX,
-                       "this identity runs twice: another node uses a copy of this vault; give one "
-                       "of them a vault of its own");
-        stop(s);
-    }
+}
+
+/* Only what we saw ourselves ends the daemon: that a peer says so may be a lie. */
+static void tcp_twin(void *ctx, const char *address)
+{
+    struct server *s = ctx;
+    if (s->err != PV_OK)
+        return;
+    s->err = PV_E_AUTH;
+    (void)snprintf(
+        s->why, PV_SETUP_TEXT_MAX,
+        "this identity runs twice: at %.100s another node uses a copy of this vault; give "
+        "one of them a vault of its own",
+        address);
+    stop(s);
 }
 
 /* ---- events of the loop ---- */
@@ -464,6 +474,7 @@ static enum pv_err start_sessions(struct server *s)
                                      .writable = tcp_writable,
                                      .pong = tcp_pong,
                                      .down = tcp_down,
+                                     .twin = tcp_twin,
                                      .dial_after_ms = tcp_dial_after_ms};
     if (err == PV_OK)
         err = pv_tcp_new(&s->tcp, &s->loop, &s->sessions, &handler);

@@ -8,7 +8,7 @@ import socket
 import struct
 
 from harness import Skip, cluster, sha256_of, wait_has_blobs, wait_in_sync, wait_until
-from session import BANNED, DIGEST, HELLO, LOST, PROTOCOL, STORE, Identity, Session
+from session import BANNED, DIGEST, HELLO, LOST, PROTOCOL, STORE, TWICE, Identity, Session
 
 MIB = 1 << 20
 
@@ -147,15 +147,45 @@ def test_a_stopped_member_costs_the_others_nothing(scene):
     wait_in_sync([a, b, c])
 
 
-def test_a_copied_vault_ends_both_daemons(scene):
+def copied(scene, node):
+    """A daemon's vault, copied while it was stopped."""
+    twin = scene.node("twin")
+    shutil.copytree(node.vault, twin.vault)
+    return twin
+
+
+def test_a_copied_vault_is_told_to_all(scene):
     a, b = cluster(scene, "ab")
     b.stop()
-    twin = scene.node("twin")
-    shutil.copytree(b.vault, twin.vault)
+    twin = copied(scene, b)
     b.start(peers=[a])
     wait_in_sync([a, b])
-    twin.start(peers=[a], wait=False)
+    twin.start(peers=[a])
     for node in (b, twin):
-        wait_until(node.ended, f"{node.name} to end")
-        assert node.process.returncode == 6 and "this identity runs twice" in node.log()
+        wait_until(lambda: node.status().get("said_twice_by"), f"{node.name} to be told")
+        assert "a peer says that this identity runs twice" in node.log()
+        assert "says that this identity runs twice" in node.run("status").text
     assert a.status()["healthy"] is True and "this identity runs twice" in a.log()
+
+
+def test_a_copied_vault_that_meets_itself_ends(scene):
+    a = scene.node("a").start()
+    a.stop()
+    twin = copied(scene, a)
+    a.start()
+    twin.start(peers=[a], wait=False)
+    wait_until(twin.ended, "the twin to end")
+    assert twin.process.returncode == 6 and f"runs twice: at {a.address}" in twin.log()
+    assert a.status()["healthy"] is True
+
+
+def test_a_lie_about_twins_ends_nothing(scene):
+    a = scene.node("a").start()
+    liar = member(scene, a)
+    liar.goodbye(TWICE)
+    liar.until_closed()
+    wait_until(lambda: a.status().get("said_twice_by"), "the lie to be shown")
+    assert a.status()["healthy"] is True
+    assert "runs twice" in "".join(a.run("doctor", "--json").json["look"])
+    b = scene.node("b").start(peers=[a])
+    wait_until(lambda: b.status()["connected"] == 1, "the next to be served")

@@ -317,6 +317,21 @@ Test(handshake, ourselves)
     fix_release(&f);
 }
 
+/* A copy of the vault, in a process that is not this one. Our own key of a day ago is no twin. */
+Test(handshake, another_process_of_ourselves)
+{
+    struct fix f;
+    fix_init(&f);
+    f.b.ctx.handshake.identity = &f.a.identity;
+    pv_noise_static_make(&f.b.noise_static, &f.a.identity, f.b.ctx.handshake.env);
+    cr_assert_eq(run(&f), PV_E_AUTH);
+    cr_assert_eq(pv_handshake_refusal(f.ha), PV_REFUSED_TWIN);
+    memcpy(f.a.noise_static.past_pub, f.b.noise_static.pub, PV_DH_LEN);
+    cr_assert_eq(run(&f), PV_E_AUTH);
+    cr_assert_eq(pv_handshake_refusal(f.ha), PV_REFUSED_SELF);
+    fix_release(&f);
+}
+
 /* An insider has the token but not the seed of the node that it plays. */
 Test(handshake, insider_cannot_play_another_node)
 {

@@ -126,7 +126,7 @@ static void on_twice(void *ctx, const struct pv_id *node_id, const char *one, co
 static void host_start(struct host *h)
 {
     const struct pv_tcp_handler handler = {h,       on_up,   on_message, on_data, on_writable,
-                                           on_pong, on_down, on_twice,   NULL};
+                                           on_pong, on_down, on_twice,   NULL,    NULL};
     h->closed = false;
     cr_assert_eq(pv_tcp_new(&h->t, &loop, &h->node.ctx, &handler), PV_OK);
 }
