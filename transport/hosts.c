@@ -5,7 +5,6 @@
 #include "internal/base/map.h"
 #include "internal/base/mem.h"
 
-#include <netinet/in.h>
 #include <string.h>
 
 struct known {
@@ -20,18 +19,18 @@ struct pv_hosts {
     struct pv_list by_time; /* oldest first */
 };
 
-void pv_host_of(struct pv_host *out, const struct sockaddr_storage *a)
+static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+void pv_host_of_ipv4(struct pv_host *out, const uint8_t address[static 4])
 {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    memcpy(out->b, mapped, sizeof mapped);
+    memcpy(out->b + sizeof mapped, address, 4);
+}
+
+void pv_host_of_ipv6(struct pv_host *out, const uint8_t address[static 16])
+{
     *out = (struct pv_host){{0}};
-    if (a->ss_family == AF_INET) {
-        memcpy(out->b, mapped, sizeof mapped);
-        memcpy(out->b + sizeof mapped, &((const struct sockaddr_in *)a)->sin_addr, 4);
-        return;
-    }
-    const uint8_t *bytes = ((const struct sockaddr_in6 *)a)->sin6_addr.s6_addr;
-    bool is_mapped = memcmp(bytes, mapped, sizeof mapped) == 0;
-    memcpy(out->b, bytes, is_mapped ? 16 : 8);
+    memcpy(out->b, address, memcmp(address, mapped, sizeof mapped) == 0 ? 16 : 8);
 }
 
 enum pv_err pv_hosts_new(struct pv_hosts **out, const struct pv_env *env)

@@ -13,12 +13,11 @@
 #include "internal/base/env.h"
 #include "internal/base/limits.h"
 
-#include <sys/socket.h>
-
 struct pv_host { /* as a key: compare the bytes */
     uint8_t b[16];
 };
-void pv_host_of(struct pv_host *out, const struct sockaddr_storage *a); /* of IPv4 or IPv6 */
+void pv_host_of_ipv4(struct pv_host *out, const uint8_t address[static 4]); /* as it is sent */
+void pv_host_of_ipv6(struct pv_host *out, const uint8_t address[static 16]);
 
 struct pv_hosts;
 PV_MUST enum pv_err pv_hosts_new(struct pv_hosts **out, const struct pv_env *env);

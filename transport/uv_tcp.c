@@ -85,11 +85,19 @@ static bool is_loopback(const struct sockaddr_storage *a)
     return IN6_IS_ADDR_LOOPBACK(in6) || (IN6_IS_ADDR_V4MAPPED(in6) && in6->s6_addr[12] == 127);
 }
 
+static struct pv_host host_of(const struct sockaddr_storage *a)
+{
+    struct pv_host out;
+    if (a->ss_family == AF_INET)
+        pv_host_of_ipv4(&out, (const uint8_t *)&((const struct sockaddr_in *)a)->sin_addr);
+    else
+        pv_host_of_ipv6(&out, ((const struct sockaddr_in6 *)a)->sin6_addr.s6_addr);
+    return out;
+}
+
 static bool same_host(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
-    struct pv_host one, two;
-    pv_host_of(&one, a);
-    pv_host_of(&two, b);
+    const struct pv_host one = host_of(a), two = host_of(b);
     return memcmp(&one, &two, sizeof one) == 0;
 }
 
@@ -135,8 +143,7 @@ static const char *too_many(struct pv_tcp *t, const struct link *l)
         return "too many unfinished handshakes";
     if (is_loopback(&l->peer) || is_configured(t, &l->peer))
         return NULL;
-    struct pv_host host;
-    pv_host_of(&host, &l->peer);
+    const struct pv_host host = host_of(&l->peer);
     if (!pv_hosts_admit(t->hosts, &host))
         return "too many handshakes of this host";
     if (half_open_of_host(t, l) >= PV_HALF_OPEN_PER_HOST_MAX)

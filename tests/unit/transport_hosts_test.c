@@ -11,16 +11,14 @@ static struct pv_hosts *hosts;
 
 static struct pv_host host_of(const char *text)
 {
-    struct sockaddr_storage a = {0};
     struct pv_host out;
-    struct sockaddr_in *in = (struct sockaddr_in *)&a;
-    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&a;
-    a.ss_family = AF_INET;
-    if (inet_pton(AF_INET, text, &in->sin_addr) != 1) {
-        a.ss_family = AF_INET6;
-        cr_assert_eq(inet_pton(AF_INET6, text, &in6->sin6_addr), 1);
+    uint8_t address[16];
+    if (inet_pton(AF_INET, text, address) == 1) {
+        pv_host_of_ipv4(&out, address);
+        return out;
     }
-    pv_host_of(&out, &a);
+    cr_assert_eq(inet_pton(AF_INET6, text, address), 1);
+    pv_host_of_ipv6(&out, address);
     return out;
 }
 
