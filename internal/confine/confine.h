@@ -8,7 +8,7 @@
  *                 somebody else's folder.
  *   landlock      files: the vault and all below it; besides, read-only, what looking up host names
  *                 takes (the files of the resolver and libraries), /dev/urandom and /dev/null. No
- *                 execution, devices, links or ioctls of devices. No TCP port but the one
+ *                 execution, and no ioctls of devices. No TCP port but the one
  *                 listened on, no signals to and no abstract sockets of processes outside.
  *   seccomp       a list of the system calls that program and libraries use (calls.c has it);
  *                 sockets are of the families UNIX, INET, INET6 and NETLINK only, nothing becomes

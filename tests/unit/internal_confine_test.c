@@ -182,6 +182,31 @@ Test(confine, the_vault_is_all_there)
     run(works_in_vault);
 }
 
+static void moves_anything(struct place *p, long arg)
+{
+    static const char *const names[] = {"link", "pipe", "folder"};
+    int v = p->vault.fd;
+    (void)arg;
+    for (size_t i = 0; i < PV_COUNT(names); i++) {
+        char from[32], to[32];
+        (void)snprintf(from, sizeof from, "blobs/%s", names[i]);
+        (void)snprintf(to, sizeof to, "tmp/%s", names[i]);
+        MUST(renameat(v, from, v, to) == 0);
+    }
+}
+
+Test(confine, what_is_no_file_goes_to_quarantine)
+{
+    struct place p;
+    place_init(&p);
+    int v = p.vault.fd;
+    cr_assert_eq(symlinkat("/etc", v, "blobs/link"), 0);
+    cr_assert_eq(mknodat(v, "blobs/pipe", S_IFIFO | 0600, 0), 0);
+    cr_assert_eq(mkdirat(v, "blobs/folder", 0700), 0);
+    cr_assert_eq(confined(&p, moves_anything, 0), 0);
+    place_release(&p);
+}
+
 static void names_are_looked_up(struct place *p, long arg)
 {
     (void)p;
