@@ -118,6 +118,10 @@ void pv_push_on_error(struct pv_peer *p, uint16_t code, const char *text)
 {
     struct pv_push_peer *pp = p->push;
     struct pv_id id;
+    if (code != PV_ERROR_BAD_BLOB)
+        PV_LOG_LIMITED(p->node->config.env->log, PV_LOG_WARN, PV_SUB_NODE, "peer reports an error",
+                       "node", pv_log_id(p->node_id.b), "peer", p->address, "code",
+                       pv_log_u64(code), "text", text);
     if (pp == NULL || code != PV_ERROR_BAD_BLOB)
         return;
     if (pv_id_parse(&id, text) != PV_OK) {
