@@ -288,6 +288,8 @@ static enum pv_err on_lost(struct pv_peer *p, struct pv_rd *r)
     size_t count;
     uint32_t request;
     enum pv_err err = pv_msg_get_ids(r, &request, ids, &count);
+    if (err == PV_OK && request != 0)
+        err = PV_E_PROTOCOL;
     if (err == PV_OK)
         pv_members_on_lost(p, ids, count);
     return err;

@@ -360,7 +360,7 @@ void pv_push_on_full(struct pv_peer *p, struct pv_rd *r)
     if (pp == NULL)
         return;
     struct pv_id *ids = pp->push->ids;
-    if (pv_msg_get_ids(r, &request, ids, &count) != PV_OK) {
+    if (pv_msg_get_ids(r, &request, ids, &count) != PV_OK || request != 0) {
         pv_peer_misbehaved(p, "malformed FULL");
         return;
     }
