@@ -5,6 +5,8 @@
  * turn, so that many go in one message); the first who says FOUND sends it. Then:
  *
  *   transfer ends early (silent, slow, RST, gone)   the next holder goes on at the offset reached
+ *   RST to an offset                                maybe others sent more than the blob has: all
+ *                                                   transfers begin at offset 0 from now on
  *   bytes complete, SHA-256 right                   commit, deliver
  *   bytes complete, SHA-256 wrong                   from one peer: that one is not asked again;
  *                                                   from several: nobody is blamed; from now on

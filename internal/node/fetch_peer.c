@@ -280,7 +280,12 @@ static void stream_data(struct pv_stream_in *s, uint8_t flags, const uint8_t *by
     struct pv_fetch_peer *fp = s->owner;
     bool fin = (flags & PV_STREAM_FIN) != 0;
     if (flags & PV_STREAM_RST) {
-        w->holders[fp->slot].tries++;
+        if (w->got > 0 && s->received == 0 && !w->whole) { /* others sent more than the blob has? */
+            w->got = 0;
+            w->whole = true;
+        } else {
+            w->holders[fp->slot].tries++;
+        }
         stream_end(s);
         pv_wanted_touch(w);
         return;

@@ -37,7 +37,7 @@ struct pv_wanted { /* one id, for everybody who wants it */
     uint8_t *body;             /* size bytes, from the first transfer on */
     uint32_t got;
     bool mixed; /* got is from several transfers */
-    bool whole; /* such bytes were wrong: from now on each transfer begins at offset 0 */
+    bool whole; /* such bytes were wrong, or too many: each transfer begins at offset 0 now */
     struct pv_stream_in *stream;              /* the transfer running */
     uint64_t since_ms;                        /* start, or the end of the last transfer */
     struct pv_holder holders[PV_MEMBERS_MAX]; /* by slot */
