@@ -83,6 +83,7 @@ Test(sweep, cut_short)
         pv_sweep_start(pvt_me(s)->node);
         pvt_steps(&s->net, steps);
         pvt_node_stop(&s->net.nodes[0]);
+        pv_cluster_free(s->cluster);
         pv_upkeep_free(s->upkeep);
         pv_files_free(s->files);
         pvt_nodes_release(&s->net);
