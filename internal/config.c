@@ -11,6 +11,7 @@
 #include "internal/config.h"
 #include "internal/base/env.h"
 #include "internal/base/mem.h"
+#include "internal/base/throttle.h"
 #include "internal/config_value.h"
 #include "internal/file/files.h"
 
@@ -40,6 +41,7 @@ static const struct choice log_formats[] = {{"logfmt", 0}, {"json", 1}, {NULL}};
 #define DAYS (24 * HOURS)
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
+#define BANDWIDTH_MIN (64 * (UINT64_C(1) << 10)) /* so that a frame takes a second */
 
 static const struct key {
     const char *name, *fallback, *values, *help;
@@ -80,6 +82,26 @@ static const struct key {
                               "disk space for files and what is known of them; it can be reloaded",
                               SIZE, offsetof(struct pv_config, disk_limit_bytes), MIB, UINT64_MAX,
                               NULL},
+    [PV_CONFIG_LIMIT_UP] = {"limit_up", "0", "0 (no limit), or 64KiB .. 1TiB",
+                            "bytes a second to all peers together; it can be reloaded", SIZE,
+                            offsetof(struct pv_config, bandwidth.up), BANDWIDTH_MIN,
+                            PV_THROTTLE_RATE_MAX, NULL},
+    [PV_CONFIG_LIMIT_DOWN] = {"limit_down", "0", "0 (no limit), or 64KiB .. 1TiB",
+                              "bytes a second from all peers together; it can be reloaded", SIZE,
+                              offsetof(struct pv_config, bandwidth.down), BANDWIDTH_MIN,
+                              PV_THROTTLE_RATE_MAX, NULL},
+    [PV_CONFIG_LIMIT_PEER_UP] = {"limit_peer_up", "0", "0 (no limit), or 64KiB .. 1TiB",
+                                 "bytes a second to each peer; it can be reloaded", SIZE,
+                                 offsetof(struct pv_config, bandwidth.peer_up), BANDWIDTH_MIN,
+                                 PV_THROTTLE_RATE_MAX, NULL},
+    [PV_CONFIG_LIMIT_PEER_DOWN] = {"limit_peer_down", "0", "0 (no limit), or 64KiB .. 1TiB",
+                                   "bytes a second from each peer; it can be reloaded", SIZE,
+                                   offsetof(struct pv_config, bandwidth.peer_down), BANDWIDTH_MIN,
+                                   PV_THROTTLE_RATE_MAX, NULL},
+    [PV_CONFIG_LIMIT_LAN] =
+        {"limit_lan", "off", "on or off",
+         "whether these limits concern private, link-local and loopback addresses, too", CHOICE,
+         offsetof(struct pv_config, bandwidth.lan), 0, 0, switches},
     [PV_CONFIG_CONVERGENCE] = {"convergence", "cluster", "cluster, epoch or off",
                                "where equal content becomes equal blobs: everywhere, within a "
                                "day, or never",

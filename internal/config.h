@@ -17,6 +17,9 @@
  *   gc_grace       0s .. 90d                                 7d
  *   mem_limit      32MiB .. 64GiB                            64MiB
  *   disk_limit     0 (none), or from 1MiB                    0
+ *   limit_up, limit_down, limit_peer_up, limit_peer_down
+ *                  bytes a second: 0 (none), 64KiB .. 1TiB   0
+ *   limit_lan      on | off                                  off
  *   convergence    cluster | epoch | off                     cluster
  *   scrub          on | off                                  on
  *   confine        on | off                                 on
@@ -36,6 +39,7 @@
 #include "internal/base/buf.h"
 #include "internal/base/fs.h"
 #include "internal/base/limits.h"
+#include "transport/bandwidth.h"
 
 enum {
     PV_CONFIG_FILE_MAX = 65536,     /* bytes of peervault.conf */
@@ -56,6 +60,11 @@ enum pv_config_key {
     PV_CONFIG_GC_GRACE,
     PV_CONFIG_MEM_LIMIT,
     PV_CONFIG_DISK_LIMIT,
+    PV_CONFIG_LIMIT_UP,
+    PV_CONFIG_LIMIT_DOWN,
+    PV_CONFIG_LIMIT_PEER_UP,
+    PV_CONFIG_LIMIT_PEER_DOWN,
+    PV_CONFIG_LIMIT_LAN,
     PV_CONFIG_CONVERGENCE,
     PV_CONFIG_SCRUB,
     PV_CONFIG_CONFINE,
@@ -76,9 +85,10 @@ struct pv_config {
     uint64_t repair_after_ms, max_skew_ms, gc_grace_ms;
     uint64_t mem_limit_bytes;
     uint64_t disk_limit_bytes; /* 0: none */
-    uint64_t convergence;      /* enum pv_convergence */
-    uint64_t scrub;            /* 0 or 1 */
-    uint64_t confine;          /* 0 or 1 */
+    struct pv_bandwidth bandwidth;
+    uint64_t convergence; /* enum pv_convergence */
+    uint64_t scrub;       /* 0 or 1 */
+    uint64_t confine;     /* 0 or 1 */
     char log_level[PV_CONFIG_LOG_LEVEL_MAX + 1];
     uint64_t log_json; /* 0 or 1 */
 

@@ -1,6 +1,6 @@
 /* A bucket for each host, found by a map, in a list by the time of its last connection. */
 #include "transport/hosts.h"
-#include "internal/base/bucket.h"
+#include "internal/base/throttle.h"
 #include "internal/base/list.h"
 #include "internal/base/map.h"
 #include "internal/base/mem.h"
@@ -10,7 +10,7 @@
 struct known {
     struct pv_list link;
     struct pv_host host;
-    struct pv_bucket bucket;
+    struct pv_throttle bucket;
 };
 
 struct pv_hosts {
@@ -79,7 +79,7 @@ static struct known *know(struct pv_hosts *h, const struct pv_host *host, uint64
             return NULL;
         }
         k->host = *host;
-        pv_bucket_init(&k->bucket, PV_HANDSHAKES_PER_S, PV_HANDSHAKES_BURST, now_ms);
+        pv_throttle_init(&k->bucket, PV_HANDSHAKES_PER_S, PV_HANDSHAKES_BURST, now_ms);
     }
     pv_list_push_back(&h->by_time, &k->link);
     return k;
@@ -89,8 +89,8 @@ bool pv_hosts_admit(struct pv_hosts *h, const struct pv_host *host)
 {
     uint64_t now_ms = pv_env_mono_ms(h->env);
     struct known *k = know(h, host, now_ms);
-    if (k == NULL || pv_bucket_has(&k->bucket, now_ms) == 0)
+    if (k == NULL || pv_throttle_has(&k->bucket, now_ms) == 0)
         return false;
-    pv_bucket_take(&k->bucket, 1, now_ms);
+    pv_throttle_take(&k->bucket, 1, now_ms);
     return true;
 }

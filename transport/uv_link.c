@@ -160,13 +160,18 @@ static void on_written(uv_write_t *request, int status)
     }
 }
 
-static void start_write(struct link *l, const struct pv_session_effect *e)
+static void start_write(struct link *l, const uint8_t *bytes, size_t len)
 {
     PV_ASSERT(l->writing == 0);
-    l->writing = e->len;
+    size_t may = pv_shape_may_write(l, len);
+    l->held_bytes = may == 0 ? bytes : NULL;
+    l->held_len = len;
+    if (may == 0)
+        return;
+    l->writing = may;
     l->write.data = l;
     /* libuv wants a pointer to mutable bytes and leaves them alone */
-    uv_buf_t buf = {.base = (char *)(uintptr_t)e->bytes, .len = e->len};
+    uv_buf_t buf = {.base = (char *)(uintptr_t)bytes, .len = may};
     if (uv_write(&l->write, (uv_stream_t *)&l->socket, &buf, 1, on_written) == 0)
         return;
     l->writing = 0;
@@ -181,7 +186,7 @@ static void apply(struct link *l, const struct pv_session_effect *e)
     const struct pv_tcp_handler *handler = &l->t->handler;
     switch (e->type) {
     case PV_SESSION_SEND:
-        start_write(l, e);
+        start_write(l, e->bytes, e->len);
         break;
     case PV_SESSION_UP:
         on_up(l);
@@ -215,6 +220,10 @@ static void pump(struct link *l)
     uint64_t deadline_ms = pv_session_deadline_ms(l->session);
     if (l->held && l->held_until_ms < deadline_ms)
         deadline_ms = l->held_until_ms;
+    if (l->held_bytes != NULL && l->write_at_ms < deadline_ms)
+        deadline_ms = l->write_at_ms;
+    if (l->choked && l->read_at_ms < deadline_ms)
+        deadline_ms = l->read_at_ms;
     pv_link_arm(l, deadline_ms);
 }
 
@@ -261,7 +270,8 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct link *l = handle->data;
     (void)suggested;
-    *buf = uv_buf_init((char *)l->t->scratch, sizeof l->t->scratch);
+    size_t len = pv_shape_may_read(l, sizeof l->t->scratch);
+    *buf = uv_buf_init((char *)l->t->scratch, (unsigned)len);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
@@ -279,13 +289,14 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
         pump(l);
     } else if (got > 0 && l->state == LINK_OPEN) {
         pv_rate_add(&l->in, (uint64_t)got, pv_env_mono_ms(l->t->env));
+        pv_shape_was_read(l, (size_t)got);
         feed(l, (const uint8_t *)buf->base, (size_t)got);
     }
 }
 
 void pv_link_set_reading(struct link *l)
 {
-    bool open = l->state == LINK_OPEN && !l->paused && !l->held && l->stash.len == 0;
+    bool open = l->state == LINK_OPEN && !l->paused && !l->choked && !l->held && l->stash.len == 0;
     bool wanted = (open || l->state == LINK_LINGERING) && !l->ended;
     if (wanted == l->reading)
         return;
@@ -298,6 +309,37 @@ void pv_link_set_reading(struct link *l)
         pv_session_eof(l->session);
         pv_link_schedule(l);
     }
+}
+
+/* While we do not read, by whoever's will, silence is no sign of death. */
+static void tell_reading(struct link *l)
+{
+    pv_session_reading(l->session, !l->paused && !l->choked);
+    pv_link_set_reading(l);
+}
+
+void pv_link_pause(struct link *l, bool paused)
+{
+    l->paused = paused;
+    tell_reading(l);
+}
+
+void pv_link_choke(struct link *l)
+{
+    if (l->choked || l->state != LINK_OPEN)
+        return;
+    l->choked = true;
+    tell_reading(l);
+}
+
+void pv_link_resume(struct link *l, uint64_t now_ms)
+{
+    if (l->state == LINK_OPEN && l->choked && now_ms >= l->read_at_ms) {
+        l->choked = false;
+        tell_reading(l);
+    }
+    if (l->state == LINK_OPEN && l->held_bytes != NULL && now_ms >= l->write_at_ms)
+        start_write(l, l->held_bytes, l->held_len);
 }
 
 /* ---- time ---- */
@@ -314,6 +356,7 @@ static void on_timer(uv_timer_t *timer)
         pv_pair_timer(l);
         if (l->state == LINK_OPEN)
             pv_session_tick(l->session);
+        pv_link_resume(l, pv_env_mono_ms(l->t->env));
         pump(l);
     }
 }
@@ -372,6 +415,7 @@ void pv_link_open(struct link *l, size_t token)
     }
     l->state = LINK_OPEN;
     l->armed_ms = UINT64_MAX;
+    pv_shape_begin(l);
     pv_link_set_reading(l);
     pump(l);
 }

@@ -496,6 +496,12 @@ void pv_tcp_peer_status(const struct pv_tcp *t, size_t index, struct pv_tcp_peer
 
 /* ---- links ---- */
 
+bool pv_tcp_slowed(const struct pv_tcp *t, pv_link link)
+{
+    const struct link *l = find(t, link);
+    return l != NULL && pv_shape_slowed(l, now_of(t));
+}
+
 bool pv_tcp_traffic(const struct pv_tcp *t, pv_link link, struct pv_tcp_traffic *out)
 {
     const struct link *l = find(t, link);
@@ -559,9 +565,7 @@ void pv_tcp_pause(struct pv_tcp *t, pv_link link, bool paused)
     struct link *l = find(t, link);
     if (l == NULL || l->paused == paused)
         return;
-    l->paused = paused;
-    pv_session_reading(l->session, !paused);
-    pv_link_set_reading(l);
+    pv_link_pause(l, paused);
     pv_link_schedule(l);
 }
 

@@ -13,6 +13,7 @@
 #ifndef PV_TRANSPORT_UV_TCP_H
 #define PV_TRANSPORT_UV_TCP_H
 
+#include "transport/bandwidth.h"
 #include "transport/session.h"
 #include <uv.h>
 
@@ -61,6 +62,9 @@ const char *pv_tcp_listening(const struct pv_tcp *t); /* "addr:port", NULL when 
  */
 PV_MUST enum pv_err pv_tcp_add_peer(struct pv_tcp *t, const char *address);
 
+/* Applies to open connections at once. */
+void pv_tcp_set_bandwidth(struct pv_tcp *t, const struct pv_bandwidth *bandwidth);
+
 struct pv_tcp_peer_status { /* of each added address, for `peers` and `status` */
     const char *address;
     bool connected;              /* its node is, by whatever link */
@@ -74,6 +78,8 @@ void pv_tcp_peer_status(const struct pv_tcp *t, size_t index, struct pv_tcp_peer
 struct pv_tcp_traffic { /* of one link since it was opened; bytes as on the wire, and per second */
     uint64_t in_bytes, out_bytes, in_rate, out_rate;
 };
+/* Our own limits of bandwidth were in the way within the last seconds. */
+bool pv_tcp_slowed(const struct pv_tcp *t, pv_link link);
 /* False: the link is gone. */
 bool pv_tcp_traffic(const struct pv_tcp *t, pv_link link, struct pv_tcp_traffic *out);
 

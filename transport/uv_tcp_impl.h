@@ -6,6 +6,7 @@
 #ifndef PV_TRANSPORT_UV_TCP_IMPL_H
 #define PV_TRANSPORT_UV_TCP_IMPL_H
 
+#include "internal/base/throttle.h"
 #include "internal/base/buf.h"
 #include "internal/base/list.h"
 #include "internal/base/map.h"
@@ -38,6 +39,14 @@ struct link {
     uv_shutdown_t shutdown;
     uint64_t armed_ms; /* when the timer fires */
     size_t writing;    /* bytes of the one write in flight */
+    /* What the session wants to be sent and limits do not allow yet; NULL: nothing waits. */
+    const uint8_t *held_bytes;
+    size_t held_len;
+    uint64_t write_at_ms, read_at_ms; /* when limits allow it again */
+    uint64_t shaped_ms;               /* when limits were last in the way */
+    struct pv_throttle up, down;      /* of this connection */
+    bool shaped;                      /* limits concern it */
+    bool choked;                      /* not read before read_at_ms */
     struct pv_session *session;
     struct dial *dial; /* NULL: accepted */
     struct sockaddr_storage peer;
@@ -93,6 +102,8 @@ struct pv_tcp {
     size_t link_count, half_open_count; /* sockets; of these, accepted and not up yet */
     size_t connections_max;
     struct pv_hosts *hosts;
+    struct pv_bandwidth bandwidth;
+    struct pv_throttle up, down; /* of all connections that limits concern */
     struct dial *dials[PV_STATIC_PEERS_MAX];
     size_t dial_count;
     bool closing, finishing;
@@ -113,6 +124,18 @@ void pv_link_arm(struct link *l, uint64_t deadline_ms); /* the timer fires then 
 void pv_link_announce(struct link *l);
 void pv_link_withdraw(struct link *l, enum pv_err err,
                       uint8_t goodbye); /* no-op unless announced */
+
+void pv_link_pause(struct link *l, bool paused);
+void pv_link_choke(struct link *l);                   /* stops reading until read_at_ms */
+void pv_link_resume(struct link *l, uint64_t now_ms); /* what limits allow again by then */
+
+/* ---- uv_shape.c ---- */
+void pv_shape_begin(struct link *l);
+size_t pv_shape_may_write(struct link *l, size_t len); /* and it is; 0: not before write_at_ms */
+size_t pv_shape_may_read(struct link *l, size_t len);  /* into so large a buffer */
+void pv_shape_was_read(struct link *l, size_t len);    /* chokes it when that was too much */
+/* Our own limits were in the way lately: slowness is no fault of the peer's. */
+bool pv_shape_slowed(const struct link *l, uint64_t now_ms);
 
 /* ---- uv_pair.c ---- */
 struct link *pv_pair_find(struct pv_tcp *t, const struct pv_id *node_id); /* announced, or NULL */

@@ -229,6 +229,7 @@ struct pv_server_config pv_access_server(struct pv_access *a, const struct pv_cl
         .max_skew_ms = c->max_skew_ms,
         .mem_limit_bytes = c->mem_limit_bytes,
         .disk_limit_bytes = c->disk_limit_bytes,
+        .bandwidth = c->bandwidth,
         .convergence = (enum pv_convergence)c->convergence,
         .no_scrub = c->scrub == 0,
     };

@@ -140,9 +140,9 @@ const struct pv_command pv_commands[] = {
             "Runs in the foreground and logs to stderr. SIGTERM and SIGINT end it: what was\n"
             "acknowledged is durable, the rest is rolled back. Without a vault one is made,\n"
             "with the secrets of the environment, or fresh ones when there are no peers.\n"
-            "SIGHUP reads the settings again: log_level and further peers apply at once, what\n"
-            "waits for a restart is named in the log. Under a service manager (NOTIFY_SOCKET)\n"
-            "it says when it is ready.",
+            "SIGHUP reads the settings again: log_level, disk_limit, membership, the limits\n"
+            "of bandwidth and further peers apply at once, what waits for a restart is named\n"
+            "in the log. Under a service manager (NOTIFY_SOCKET) it says when it is ready.",
         .examples = "peervault daemon\n"
                     "peervault daemon --listen 0.0.0.0:3000 --peer 192.0.2.7:3000",
         .options = daemon_options,
@@ -302,7 +302,8 @@ const struct pv_command pv_commands[] = {
             "{\"node\", \"version\", \"daemon\", \"pid\", \"uptime_s\", \"listen\", \"vault\", "
             "\"role\",\n"
             "\"blobs\", \"blob_bytes\", \"files\", \"names\", \"records\", \"pending\",\n"
-            "\"under_replicated\", \"disk_free_bytes\", \"disk_limit\", \"unknown_files\",\n"
+            "\"under_replicated\", \"disk_free_bytes\", \"disk_limit\", \"bandwidth\", "
+            "\"unknown_files\",\n"
             "\"bad_blobs\", \"quarantined\", \"oldest_unverified_ms\",\n"
             "\"members\", \"connected\", \"in_sync\", \"mem_used_bytes\", \"mem_limit_bytes\",\n"
             "\"healthy\", \"problems\": [{\"exit\", \"text\"}], \"peers\": [...]}; peers are "

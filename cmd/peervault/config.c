@@ -26,7 +26,7 @@ static enum pv_exit print(const struct pv_cli *cli, const struct shown *s)
         return pv_out_json(json_pack("{s:s, s:s%, s:s, s:s, s:s}", "key", s->key, "value", s->value,
                                      s->value_len, "origin", s->origin, "values", s->values, "help",
                                      s->help));
-    printf("%-13s = %-24.*s # %s\n", s->key, (int)s->value_len, s->value, s->origin);
+    printf("%-15s = %-24.*s # %s\n", s->key, (int)s->value_len, s->value, s->origin);
     return PV_EXIT_OK;
 }
 

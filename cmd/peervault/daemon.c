@@ -72,7 +72,7 @@ static void show(struct pv_buf *out, const struct pv_config *c, enum pv_config_k
 static bool applies_at_once(enum pv_config_key key)
 {
     return key == PV_CONFIG_PEERS || key == PV_CONFIG_LOG_LEVEL || key == PV_CONFIG_DISK_LIMIT ||
-           key == PV_CONFIG_MEMBERSHIP;
+           key == PV_CONFIG_MEMBERSHIP || (key >= PV_CONFIG_LIMIT_UP && key <= PV_CONFIG_LIMIT_LAN);
 }
 
 static void log_what_waits(struct daemon *d)
@@ -119,6 +119,7 @@ static bool on_reload(void *arg, struct pv_server_reload *out)
         out->peers = d->peers;
         out->peer_count = d->reloaded.peer_count;
         out->disk_limit_bytes = d->reloaded.disk_limit_bytes;
+        out->bandwidth = d->reloaded.bandwidth;
         out->allowlist = d->reloaded.allowlist != 0;
         log_what_waits(d);
         PV_LOG(d->cli.env.log, PV_LOG_INFO, PV_SUB_MAIN, "settings reloaded");

@@ -63,6 +63,24 @@ static void print_checked(const json_t *s)
     fputc('\n', stdout);
 }
 
+/* Only what is limited. */
+static void print_bandwidth(const json_t *b)
+{
+    static const char *const texts[][2] = {{"up", "up"},
+                                           {"down", "down"},
+                                           {"peer_up", "up to each peer"},
+                                           {"peer_down", "down from each peer"}};
+    const char *before = "\nbandwidth ";
+    for (size_t i = 0; i < PV_COUNT(texts); i++) {
+        if (pv_json_int(b, texts[i][0]) == 0)
+            continue;
+        fputs(before, stdout);
+        print_size(b, texts[i][0]);
+        printf("/s %s", texts[i][1]);
+        before = ", ";
+    }
+}
+
 static void print_status(const json_t *s)
 {
     line("node", pv_json_text(s, "node"));
@@ -86,6 +104,7 @@ static void print_status(const json_t *s)
         print_size(s, "disk_limit");
     else
         fputs("none", stdout);
+    print_bandwidth(json_object_get(s, "bandwidth"));
     printf("\n%-9s ", "buffers");
     print_size(s, "mem_used_bytes");
     fputs(" of ", stdout);

@@ -267,6 +267,16 @@ static bool another_has(const struct pv_wanted *w)
     return false;
 }
 
+/* Somebody was asked, and has answered perhaps: our own limits keep us from reading it. */
+static bool answer_is_slowed(const struct pv_wanted *w)
+{
+    for (size_t i = 0; i < PV_COUNT(w->holders); i++)
+        if (w->fetches->slots[i] != NULL && w->holders[i].holding == PV_HOLD_ASKED &&
+            pv_peer_slowed(w->fetches->slots[i]->peer))
+            return true;
+    return false;
+}
+
 /* Silent, or so slow that another should go on: a few bytes now and then do not count for ever. */
 static bool hopeless(const struct pv_wanted *w, uint64_t now_ms, uint64_t *due_ms)
 {
@@ -274,7 +284,8 @@ static bool hopeless(const struct pv_wanted *w, uint64_t now_ms, uint64_t *due_m
     bool silent = pv_stream_silent(w->stream, now_ms, due_ms);
     if (now_ms < slow_at && slow_at < *due_ms)
         *due_ms = slow_at;
-    return silent || (now_ms >= slow_at && another_has(w));
+    bool slow = now_ms >= slow_at && !pv_peer_slowed(w->stream->owner->peer);
+    return silent || (slow && another_has(w));
 }
 
 static void due(struct pv_fetches *fs, uint64_t at_ms)
@@ -320,10 +331,12 @@ static void decide(struct pv_wanted *w, uint64_t now)
         due(fs, now + PV_BLOB_SILENCE_MS);
     else if (nobody_has(w))
         finish(w, PV_E_NOT_FOUND);
-    else if (now >= w->since_ms + PV_BLOB_SILENCE_MS)
-        finish(w, PV_E_UNAVAILABLE);
-    else
+    else if (now < w->since_ms + PV_BLOB_SILENCE_MS)
         due(fs, w->since_ms + PV_BLOB_SILENCE_MS);
+    else if (now < w->since_ms + PV_PUSH_AGAIN_MS && answer_is_slowed(w))
+        due(fs, now + PV_BLOB_SILENCE_MS);
+    else
+        finish(w, PV_E_UNAVAILABLE);
 }
 
 uint64_t pv_fetch_deadline_ms(const struct pv_node *n)

@@ -7,7 +7,8 @@
  * wants it, not from the peer, so bytes beyond that make the peer's copy wrong and not its manners.
  *
  * A stream is silent when it brought nothing for PV_BLOB_SILENCE_MS, and its peer brought nothing
- * for us on any other either (streams take turns at the sender) or PV_FETCH_STALL_MS have passed.
+ * for us on any other either (streams take turns at the sender) or PV_FETCH_STALL_MS have passed;
+ * while our own limits slow the peer down, it may take PV_PUSH_AGAIN_MS.
  */
 #include "internal/node/fetch_private.h"
 
@@ -270,6 +271,10 @@ bool pv_stream_silent(const struct pv_stream_in *s, uint64_t now_ms, uint64_t *d
     uint64_t stall_at = s->last_ms + PV_FETCH_STALL_MS;
     if (peer_at > silent_at) /* its other streams go on */
         silent_at = peer_at < stall_at ? peer_at : stall_at;
+    if (now_ms >= silent_at && pv_peer_slowed(s->owner->peer)) {
+        uint64_t again_ms = now_ms + PV_BLOB_SILENCE_MS, latest_ms = s->last_ms + PV_PUSH_AGAIN_MS;
+        silent_at = again_ms < latest_ms ? again_ms : latest_ms;
+    }
     *due_ms = silent_at;
     return now_ms >= silent_at;
 }

@@ -240,6 +240,12 @@ bool pv_peer_writable(const struct pv_peer *p)
     return !p->dropped && io->writable(io->ctx, p->link);
 }
 
+bool pv_peer_slowed(const struct pv_peer *p)
+{
+    const struct pv_node_io *io = &p->node->config.io;
+    return io->slowed != NULL && io->slowed(io->ctx, p->link);
+}
+
 void pv_peer_send(struct pv_peer *p, const struct pv_wr *w)
 {
     const struct pv_node_io *io = &p->node->config.io;

@@ -37,6 +37,7 @@ struct pv_node_io {
     bool (*writable)(void *ctx, pv_link link);
     void (*pause)(void *ctx, pv_link link, bool paused);
     void (*drop)(void *ctx, pv_link link, uint8_t goodbye);
+    bool (*slowed)(void *ctx, pv_link link); /* may be NULL: never */
 };
 
 struct pv_node_config {

@@ -83,6 +83,8 @@ struct pv_peer *pv_node_next_peer(const struct pv_node *n, size_t *pos);
 /* Calls of pause(true) and pause(false) are counted, so that parts need not know each other. */
 void pv_peer_pause(struct pv_peer *p, bool paused);
 bool pv_peer_writable(const struct pv_peer *p);
+/* Our own limits of bandwidth slow it down: that it brings little is no fault of its own. */
+bool pv_peer_slowed(const struct pv_peer *p);
 /* Sends a payload put together in w (checks pv_wr_end); drops the peer when that fails. */
 void pv_peer_send(struct pv_peer *p, const struct pv_wr *w);
 void pv_peer_drop(struct pv_peer *p, uint8_t goodbye);

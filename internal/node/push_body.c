@@ -209,7 +209,7 @@ static bool too_slow(const struct pv_incoming *in)
 {
     bool one_offer = in->offers.next == in->offers.prev;
     return in->last_ms - in->began_ms >= PV_PUSH_SLOW_MS &&
-           (!one_offer || in->push->inbound.head != NULL);
+           !pv_peer_slowed(in->from->owner->peer) && (!one_offer || in->push->inbound.head != NULL);
 }
 
 /* ---- stream data ---- */
@@ -302,6 +302,8 @@ void pv_body_tick(struct pv_push *s)
             break; /* the list is in order of last_ms */
         }
         uint64_t peer_silent_at = in->from->owner->in.last_data_ms + PV_PUSH_SILENCE_MS;
+        if (now >= peer_silent_at && pv_peer_slowed(in->from->owner->peer))
+            peer_silent_at = now + PV_PUSH_SILENCE_MS;
         if (now < peer_silent_at && now < in->last_ms + PV_PUSH_AGAIN_MS)
             pv_push_due(s, peer_silent_at);
         else

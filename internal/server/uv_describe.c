@@ -13,6 +13,13 @@ static json_t *describe_confined(const struct pv_confined *c)
                      (json_int_t)c->capabilities, "text", text);
 }
 
+static json_t *describe_bandwidth(const struct pv_bandwidth *b)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:b}", "up", (json_int_t)b->up, "down",
+                     (json_int_t)b->down, "peer_up", (json_int_t)b->peer_up, "peer_down",
+                     (json_int_t)b->peer_down, "lan", (int)(b->lan != 0));
+}
+
 void pv_server_describe_status(void *arg, json_t *status)
 {
     struct server *s = arg;
@@ -36,6 +43,7 @@ void pv_server_describe_status(void *arg, json_t *status)
         json_object_set_new(status, "said_twice_by", json_string(text));
     }
     json_object_set_new(status, "mem_limit_bytes", json_integer((json_int_t)c->mem_limit_bytes));
+    json_object_set_new(status, "bandwidth", describe_bandwidth(&s->bandwidth));
     json_object_set_new(status, "disk_limit", json_integer((json_int_t)s->disk_limit_bytes));
     if (c->confined != NULL)
         json_object_set_new(status, "confined", describe_confined(c->confined));

@@ -86,6 +86,8 @@ static void on_hangup(uv_signal_t *h, int signum)
         return;
     s->disk_limit_bytes = to.disk_limit_bytes;
     pv_store_limit(s->store, to.disk_limit_bytes);
+    s->bandwidth = to.bandwidth;
+    pv_tcp_set_bandwidth(s->tcp, &s->bandwidth);
     pv_node_set_allowlist(s->node, to.allowlist);
     for (size_t i = 0; i < to.peer_count; i++) {
         enum pv_err err = pv_tcp_add_peer(s->tcp, to.peers[i]);
@@ -393,6 +395,7 @@ enum pv_err pv_server_run(const struct pv_server_config *config, char *why)
         return PV_E_NOMEM;
     s->descriptors = descriptors;
     s->disk_limit_bytes = config->disk_limit_bytes;
+    s->bandwidth = config->bandwidth;
     s->config = config;
     s->why = why;
     s->started_ms = pv_env_mono_ms(config->env);

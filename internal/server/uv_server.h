@@ -12,12 +12,14 @@
 #include "internal/confine/confine.h"
 #include "internal/file/files.h"
 #include "internal/setup.h"
+#include "transport/bandwidth.h"
 
 /* What applies without a restart. */
 struct pv_server_reload {
     const char *const *peers; /* kept connected besides those known */
     size_t peer_count;
     uint64_t disk_limit_bytes;
+    struct pv_bandwidth bandwidth;
     bool allowlist;
 };
 
@@ -36,6 +38,7 @@ struct pv_server_config {
     unsigned replicas;
     uint64_t max_skew_ms, gc_grace_ms;
     uint64_t mem_limit_bytes, disk_limit_bytes;
+    struct pv_bandwidth bandwidth;
     enum pv_convergence convergence;
     bool no_scrub;
     const struct pv_confined *confined; /* what status says of it; daemon only */

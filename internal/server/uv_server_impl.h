@@ -23,7 +23,8 @@ struct server {
     bool stopping;
     uint64_t started_ms;
     struct pv_descriptors descriptors;
-    uint64_t disk_limit_bytes; /* now: it can be reloaded */
+    uint64_t disk_limit_bytes; /* now: it can be reloaded, and so can bandwidth */
+    struct pv_bandwidth bandwidth;
 
     struct pv_store *store;
     struct pv_committer *committer;

@@ -44,6 +44,12 @@ static void io_pause(void *ctx, pv_link link, bool paused)
         pv_tcp_pause(s->tcp, link, paused);
 }
 
+static bool io_slowed(void *ctx, pv_link link)
+{
+    struct server *s = ctx;
+    return s->tcp != NULL && pv_tcp_slowed(s->tcp, link);
+}
+
 static void io_drop(void *ctx, pv_link link, uint8_t goodbye)
 {
     struct server *s = ctx;
@@ -60,6 +66,7 @@ struct pv_node_io pv_server_node_io(struct server *s)
                                .ping = io_ping,
                                .writable = io_writable,
                                .pause = io_pause,
+                               .slowed = io_slowed,
                                .drop = io_drop};
 }
 
@@ -173,7 +180,9 @@ enum pv_err pv_server_start_sessions(struct server *s)
                                      .dial_after_ms = tcp_dial_after_ms};
     if (err == PV_OK)
         err = pv_tcp_new(&s->tcp, &s->loop, &s->sessions, &handler);
-    if (err == PV_OK)
+    if (err == PV_OK) {
         pv_tcp_limit(s->tcp, s->descriptors.connections);
+        pv_tcp_set_bandwidth(s->tcp, &s->bandwidth);
+    }
     return err;
 }

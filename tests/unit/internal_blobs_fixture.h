@@ -161,7 +161,8 @@ static inline void pvt_host_start(struct pvt_host *h)
 {
     struct pv_node_config config = {
         .env = &h->v->env.env,
-        .io = {h, pvt_submit, pvt_send, pvt_send_data, pvt_ping, pvt_writable, pvt_pause, pvt_drop},
+        .io = {h, pvt_submit, pvt_send, pvt_send_data, pvt_ping, pvt_writable, pvt_pause, pvt_drop,
+               NULL},
         .keyring = h->ring,
         .identity = &h->identity,
         .replicas = 3,

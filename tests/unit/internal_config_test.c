@@ -17,7 +17,7 @@ TestSuite(config, .timeout = 20);
 /* A vault folder, and an environment made of pairs. */
 struct fixture {
     struct pvt_tmpdir dir;
-    const char *env[16][2];
+    const char *env[32][2];
     size_t env_count;
     struct pv_config_source source;
     struct pv_config config;
@@ -137,6 +137,11 @@ Test(config, defaults_are_the_documented_ones)
                                                            [PV_CONFIG_GC_GRACE] = "7d",
                                                            [PV_CONFIG_MEM_LIMIT] = "64MiB",
                                                            [PV_CONFIG_DISK_LIMIT] = "0",
+                                                           [PV_CONFIG_LIMIT_UP] = "0",
+                                                           [PV_CONFIG_LIMIT_DOWN] = "0",
+                                                           [PV_CONFIG_LIMIT_PEER_UP] = "0",
+                                                           [PV_CONFIG_LIMIT_PEER_DOWN] = "0",
+                                                           [PV_CONFIG_LIMIT_LAN] = "off",
                                                            [PV_CONFIG_CONVERGENCE] = "cluster",
                                                            [PV_CONFIG_SCRUB] = "on",
                                                            [PV_CONFIG_CONFINE] = "on",
@@ -209,15 +214,27 @@ Test(config, flag_beats_environment_beats_file_beats_default)
 
 Test(config, every_key_is_read_from_every_source)
 {
-    static const char *const values[PV_CONFIG_KEY_COUNT] = {
-        [PV_CONFIG_LISTEN] = "localhost:0",   [PV_CONFIG_PEERS] = "a:1,b:2",
-        [PV_CONFIG_REPLICAS] = "64",          [PV_CONFIG_ROLE] = "blind",
-        [PV_CONFIG_MEMBERSHIP] = "allowlist", [PV_CONFIG_REPAIR_AFTER] = "90d",
-        [PV_CONFIG_MAX_SKEW] = "1s",          [PV_CONFIG_GC_GRACE] = "0s",
-        [PV_CONFIG_MEM_LIMIT] = "32MiB",      [PV_CONFIG_DISK_LIMIT] = "1MiB",
-        [PV_CONFIG_CONVERGENCE] = "epoch",    [PV_CONFIG_SCRUB] = "off",
-        [PV_CONFIG_CONFINE] = "off",          [PV_CONFIG_LOG_LEVEL] = "warn,node=debug",
-        [PV_CONFIG_LOG_FORMAT] = "json"};
+    static const char *const values[PV_CONFIG_KEY_COUNT] = {[PV_CONFIG_LISTEN] = "localhost:0",
+                                                            [PV_CONFIG_PEERS] = "a:1,b:2",
+                                                            [PV_CONFIG_REPLICAS] = "64",
+                                                            [PV_CONFIG_ROLE] = "blind",
+                                                            [PV_CONFIG_MEMBERSHIP] = "allowlist",
+                                                            [PV_CONFIG_REPAIR_AFTER] = "90d",
+                                                            [PV_CONFIG_MAX_SKEW] = "1s",
+                                                            [PV_CONFIG_GC_GRACE] = "0s",
+                                                            [PV_CONFIG_MEM_LIMIT] = "32MiB",
+                                                            [PV_CONFIG_DISK_LIMIT] = "1MiB",
+                                                            [PV_CONFIG_LIMIT_UP] = "64KiB",
+                                                            [PV_CONFIG_LIMIT_DOWN] = "1TiB",
+                                                            [PV_CONFIG_LIMIT_PEER_UP] = "65537",
+                                                            [PV_CONFIG_LIMIT_PEER_DOWN] = "100MiB",
+                                                            [PV_CONFIG_LIMIT_LAN] = "on",
+                                                            [PV_CONFIG_CONVERGENCE] = "epoch",
+                                                            [PV_CONFIG_SCRUB] = "off",
+                                                            [PV_CONFIG_CONFINE] = "off",
+                                                            [PV_CONFIG_LOG_LEVEL] =
+                                                                "warn,node=debug",
+                                                            [PV_CONFIG_LOG_FORMAT] = "json"};
     for (int source = PV_FROM_FILE; source <= PV_FROM_FLAG; source++) {
         struct fixture *f = fixture_new();
         struct pv_config_flag flags[PV_CONFIG_KEY_COUNT];
@@ -355,6 +372,11 @@ Test(config, each_malformed_value_is_refused)
         "disk_limit=1023K",
         "disk_limit=17000000T",
         "disk_limit=none",
+        "limit_up=65535",
+        "limit_down=1099511627777",
+        "limit_peer_up=1",
+        "limit_peer_down=-1",
+        "limit_lan=yes",
         "convergence=on",
         "log_level=loud",
         "log_level=info,disk=debug",
