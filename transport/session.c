@@ -346,6 +346,16 @@ void pv_session_close(struct pv_session *s, uint8_t reason)
     pv_session_end(s, PV_E_CANCELLED, PV_REFUSED_NOT, cause);
 }
 
+void pv_session_give_up(struct pv_session *s, const char *cause)
+{
+    pv_session_end_any(s, PV_E_TIMEOUT, PV_REFUSED_DEADLINE, cause);
+}
+
+bool pv_session_amid_frame(const struct pv_session *s)
+{
+    return s->state == UP && s->header_have > 0;
+}
+
 bool pv_session_writable(const struct pv_session *s)
 {
     return s->state == UP && pv_outbox_queued(&s->out) < PV_SESSION_OUT_HIGH;

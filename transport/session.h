@@ -97,7 +97,11 @@ PV_MUST enum pv_err pv_session_ping(struct pv_session *s); /* one at a time: PV_
 /* GOODBYE, then DOWN with CANCELLED; before HELLO was said: DOWN alone. No-op when closing. */
 void pv_session_close(struct pv_session *s, uint8_t goodbye);
 
-bool pv_session_writable(const struct pv_session *s); /* queued bytes < PV_SESSION_OUT_HIGH */
+/* The owner gives it up for this reason, without a word: nobody would read it. */
+void pv_session_give_up(struct pv_session *s, const char *cause);
+
+bool pv_session_amid_frame(const struct pv_session *s); /* up, and a part of a frame has come */
+bool pv_session_writable(const struct pv_session *s);   /* queued bytes < PV_SESSION_OUT_HIGH */
 bool pv_session_up(const struct pv_session *s);
 const struct pv_session_peer *pv_session_peer(const struct pv_session *s); /* once up */
 const char *pv_session_address(const struct pv_session *s);

@@ -208,22 +208,48 @@ static void apply(struct link *l, const struct pv_session_effect *e)
     }
 }
 
+/*
+ * A write in flight is owed by the peer, and so is the rest of a frame that has begun; not while we
+ * do not read. What our own limits hold back is not in flight.
+ */
+static void watch_progress(struct link *l)
+{
+    uint64_t now_ms = pv_env_mono_ms(l->t->env);
+    size_t left = uv_stream_get_write_queue_size((uv_stream_t *)&l->socket);
+    uint64_t out = l->out.total + l->writing - (left < l->writing ? left : l->writing);
+    bool in_owed = l->reading && pv_session_amid_frame(l->session);
+    if (!pv_progress_goes_on(&l->out_progress, l->writing > 0, out, now_ms))
+        pv_session_give_up(l->session, "the peer reads too slowly");
+    if (!pv_progress_goes_on(&l->in_progress, in_owed, l->in.total, now_ms))
+        pv_session_give_up(l->session, "the peer sends a frame too slowly");
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static void pump(struct link *l)
 {
     struct pv_session_effect e;
+    if (l->state == LINK_OPEN)
+        watch_progress(l);
     while (l->state == LINK_OPEN && pv_session_next(l->session, &e))
         apply(l, &e);
     if (l->state != LINK_OPEN)
         return;
+    watch_progress(l); /* of what has just begun */
     if (l->announced && !pv_session_writable(l->session)) /* its own answers fill it up, too */
         l->above = true;
     uint64_t deadline_ms = pv_session_deadline_ms(l->session);
-    if (l->held && l->held_until_ms < deadline_ms)
-        deadline_ms = l->held_until_ms;
-    if (l->held_bytes != NULL && l->write_at_ms < deadline_ms)
-        deadline_ms = l->write_at_ms;
-    if (l->choked && l->read_at_ms < deadline_ms)
-        deadline_ms = l->read_at_ms;
+    deadline_ms = earlier(deadline_ms, pv_progress_deadline_ms(&l->in_progress));
+    deadline_ms = earlier(deadline_ms, pv_progress_deadline_ms(&l->out_progress));
+    if (l->held)
+        deadline_ms = earlier(deadline_ms, l->held_until_ms);
+    if (l->held_bytes != NULL)
+        deadline_ms = earlier(deadline_ms, l->write_at_ms);
+    if (l->choked)
+        deadline_ms = earlier(deadline_ms, l->read_at_ms);
     pv_link_arm(l, deadline_ms);
 }
 

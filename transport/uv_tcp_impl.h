@@ -13,6 +13,7 @@
 #include "internal/base/rate.h"
 #include "transport/dialer.h"
 #include "transport/hosts.h"
+#include "transport/progress.h"
 #include "transport/uv_tcp.h"
 
 enum { TCP_SCRATCH_LEN = 65536, TCP_RESOLVED_MAX = 8, TCP_BACKLOG = 128 };
@@ -64,6 +65,7 @@ struct link {
     uint64_t held_until_ms;
     struct pv_buf stash;    /* what was read when it was held */
     struct pv_rate in, out; /* of the socket */
+    struct pv_progress in_progress, out_progress;
 };
 
 struct dial {

@@ -46,6 +46,10 @@
       "closed; bytes do not extend it", "transport/session.c") \
     X(PEER_DEAD_MS, 45000, "ms without a byte of a peer", \
       "closed", "transport/session.c") \
+    X(RATE_MIN, 4096, "bytes a second that a peer must take or bring in a frame", \
+      "closed when slower for RATE_WINDOW_MS", "transport/progress.c") \
+    X(RATE_WINDOW_MS, 30000, "ms that are looked at for RATE_MIN", \
+      "closed; our own limits of bandwidth do not count", "transport/progress.c") \
     X(SESSION_LIFE_MS, 86400000, "ms of a session", \
       "closed with GOODBYE 10: a new one gives fresh keys", "transport/session.c") \
     X(CONNECT_MS, 10000, "ms until an address answers", \

@@ -51,7 +51,7 @@ def test_get_through_a_narrow_pipe(scene):
     """Slower than a fetch has patience for, were it the peer's fault."""
     a = scene.node("a").start()
     key, = a.store(scene.file("f", MIB // 2))
-    b = scene.node("b", PEERVAULT_LIMIT_LAN="on", PEERVAULT_LIMIT_DOWN="64KiB").start(peers=[a])
+    b = scene.node("b", PEERVAULT_LIMIT_LAN="on", PEERVAULT_LIMIT_DOWN="128KiB").start(peers=[a])
     wait_until(lambda: b.status()["files"] == 1, "the record to come")
     assert b.get(key) == open(scene.path("f"), "rb").read()
     assert "a peer stopped sending" not in b.log()

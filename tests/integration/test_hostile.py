@@ -3,11 +3,10 @@ import os
 import re
 import select
 import shutil
-import signal
 import socket
 import struct
 
-from harness import Skip, cluster, sha256_of, wait_has_blobs, wait_in_sync, wait_until
+from harness import Skip, cluster, sha256_of, wait_in_sync, wait_until
 from session import BANNED, DIGEST, HELLO, LOST, PROTOCOL, STORE, TWICE, Identity, Session
 
 MIB = 1 << 20
@@ -135,16 +134,6 @@ def test_promises_that_are_not_kept_delay_nobody_for_long(scene):
         member(scene, a).send(STORE, struct.pack(">H", 64) + offers)
     b.store(scene.file("f", 4 * MIB))
     wait_until(lambda: a.status()["blobs"] == b.status()["blobs"], "blobs of the honest one")
-
-
-def test_a_stopped_member_costs_the_others_nothing(scene):
-    a, b, c = cluster(scene)
-    b.process.send_signal(signal.SIGSTOP)
-    a.store(scene.file("f", 40 * MIB))
-    wait_has_blobs([a, c])
-    b.process.send_signal(signal.SIGCONT)
-    wait_has_blobs([a, b, c])
-    wait_in_sync([a, b, c])
 
 
 def copied(scene, node):
