@@ -109,3 +109,10 @@ void pv_dialer_uncover(struct pv_dialer *d)
     d->attempts = 0;
     wait(d);
 }
+
+void pv_dialer_restart(struct pv_dialer *d, uint64_t limit_ms)
+{
+    d->attempts = 0;
+    if (d->state == PV_DIALER_WAITING)
+        wait_up_to(d, limit_ms);
+}

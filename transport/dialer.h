@@ -55,5 +55,7 @@ void pv_dialer_down(struct pv_dialer *d, bool again, const char *error);
 void pv_dialer_postpone(struct pv_dialer *d, uint64_t due_ms, const char *error);
 void pv_dialer_cover(struct pv_dialer *d);   /* when due, instead of dialling */
 void pv_dialer_uncover(struct pv_dialer *d); /* no-op unless covered */
+/* Forgets what went wrong; the next dial, where one is waited for, comes within limit_ms. */
+void pv_dialer_restart(struct pv_dialer *d, uint64_t limit_ms);
 
 #endif

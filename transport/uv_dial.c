@@ -41,33 +41,56 @@ static void set_port(struct sockaddr_storage *a, uint16_t port)
         ((struct sockaddr_in6 *)a)->sin6_port = htons(port);
 }
 
-/* Goes on to the next address until one has an answer pending. status: of the one before. */
-static void connect_next(struct dial *d, int status)
+/* Goes on to the next address that was found until one has an answer pending: true. */
+static bool connect_found(struct dial *d, int *status)
 {
     struct pv_tcp *t = d->t;
-    if (d->found_next < d->found_count && t->link_count >= t->connections_max) {
-        failed(d, PV_REFUSED_NOT, "too many connections");
-        return;
-    }
     while (d->found_next < d->found_count) {
         struct link *l = pv_link_new(t, d);
         if (l == NULL) {
-            status = UV_ENOMEM;
-            break;
+            *status = UV_ENOMEM;
+            return false;
         }
         l->peer = d->found[d->found_next++];
-        snprintf(l->address, sizeof l->address, "%s", d->dialer.text);
+        if (d->learned)
+            pv_sockaddr_format(l->address, &l->peer);
+        else
+            snprintf(l->address, sizeof l->address, "%s", d->dialer.text);
         l->connect.data = l;
-        status =
+        *status =
             uv_tcp_connect(&l->connect, &l->socket, (const struct sockaddr *)&l->peer, on_connect);
-        if (status == 0) {
+        if (*status == 0) {
             pv_link_arm(l, pv_env_mono_ms(t->env) + PV_CONNECT_MS);
-            return;
+            return true;
         }
         l->dial = NULL;
         pv_link_close(l);
     }
-    failed(d, PV_REFUSED_NOT, uv_strerror(status));
+    return false;
+}
+
+static bool look_up(struct dial *d, int *status);
+
+/* Likewise of all addresses that were given; else this dial has failed. status: why the last one
+ * has. */
+static void connect_next(struct dial *d, int status)
+{
+    struct pv_tcp *t = d->t;
+    for (;;) {
+        bool more = d->address_next < d->address_count && !d->retired;
+        if ((more || d->found_next < d->found_count) && t->link_count >= t->connections_max) {
+            failed(d, PV_REFUSED_NOT, "too many connections");
+            return;
+        }
+        if (connect_found(d, &status))
+            return;
+        if (!more) {
+            failed(d, PV_REFUSED_NOT, uv_strerror(status));
+            return;
+        }
+        if (look_up(d, &status))
+            return;
+    }
 }
 
 void pv_dial_connected(struct link *l, int status)
@@ -86,20 +109,24 @@ void pv_dial_connected(struct link *l, int status)
 
 /* ---- resolving ---- */
 
+static void add_found(struct dial *d, const struct sockaddr *a, size_t len)
+{
+    struct sockaddr_storage *slot = &d->found[d->found_count];
+    memcpy(slot, a, len);
+    set_port(slot, d->dialer.address.port);
+    if (!d->learned || pv_reach_allows(d->t, slot))
+        d->found_count++;
+}
+
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
 {
     struct dial *d = request->data;
     struct pv_tcp *t = d->t;
     d->resolving = false;
     t->resolving--;
-    d->found_count = d->found_next = 0;
-    for (struct addrinfo *a = list; a != NULL && d->found_count < TCP_RESOLVED_MAX;
-         a = a->ai_next) {
-        if (a->ai_family != AF_INET && a->ai_family != AF_INET6)
-            continue;
-        memcpy(&d->found[d->found_count], a->ai_addr, a->ai_addrlen);
-        set_port(&d->found[d->found_count++], d->dialer.address.port);
-    }
+    for (struct addrinfo *a = list; a != NULL && d->found_count < TCP_RESOLVED_MAX; a = a->ai_next)
+        if (a->ai_family == AF_INET || a->ai_family == AF_INET6)
+            add_found(d, a->ai_addr, a->ai_addrlen);
     uv_freeaddrinfo(list);
     if (t->closing)
         pv_tcp_finish(t);
@@ -107,35 +134,56 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
         connect_next(d, status < 0 ? status : UV_EAI_NONAME);
 }
 
-static void start(struct dial *d)
+/* The next of the addresses that were given. True: a name is being looked up; else it is a number,
+ * or *status says why not. */
+static bool look_up(struct dial *d, int *status)
 {
-    const struct pv_address *a = &d->dialer.address;
+    const struct pv_address *a = &d->addresses[d->address_next++];
     struct pv_tcp *t = d->t;
-    pv_dialer_start(&d->dialer);
-    d->refusal = PV_REFUSED_NOT;
-    if (uv_ip4_addr(a->host, a->port, (struct sockaddr_in *)&d->found[0]) == 0 ||
-        uv_ip6_addr(a->host, a->port, (struct sockaddr_in6 *)&d->found[0]) == 0) {
-        d->found_count = 1;
-        d->found_next = 0;
-        connect_next(d, 0);
-        return;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } number;
+    d->dialer.address = *a;
+    d->found_count = d->found_next = 0;
+    *status = UV_EAI_NONAME; /* where none is allowed */
+    if (uv_ip4_addr(a->host, a->port, &number.in) == 0) {
+        add_found(d, &number.any, sizeof number.in);
+        return false;
+    }
+    if (uv_ip6_addr(a->host, a->port, &number.in6) == 0) {
+        add_found(d, &number.any, sizeof number.in6);
+        return false;
     }
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     d->resolve.data = d;
-    int status = uv_getaddrinfo(t->loop, &d->resolve, on_resolved, a->host, NULL, &hints);
-    if (status < 0) {
-        failed(d, PV_REFUSED_NOT, uv_strerror(status));
-        return;
-    }
-    d->resolving = true;
-    t->resolving++;
+    *status = uv_getaddrinfo(t->loop, &d->resolve, on_resolved, a->host, NULL, &hints);
+    d->resolving = *status == 0;
+    t->resolving += d->resolving;
+    return d->resolving;
+}
+
+static void start(struct dial *d)
+{
+    pv_dialer_start(&d->dialer);
+    d->refusal = PV_REFUSED_NOT;
+    d->found_count = d->found_next = d->address_next = 0;
+    connect_next(d, UV_EAI_NONAME);
 }
 
 /* ---- what becomes of it ---- */
 
 void pv_dial_up(struct link *l)
 {
-    pv_dialer_up(&l->dial->dialer, &pv_session_peer(l->session)->handshake.node_id);
+    struct dial *d = l->dial;
+    const struct pv_id *node_id = &pv_session_peer(l->session)->handshake.node_id;
+    if (pv_reach_expected(d, node_id)) {
+        pv_dialer_up(&d->dialer, node_id);
+        return;
+    }
+    l->dial = NULL; /* welcome all the same, like one that dialled us */
+    failed(d, PV_REFUSED_NOT, "another node answers there");
 }
 
 /*
@@ -159,7 +207,8 @@ void pv_dial_down(struct link *l, const struct pv_session_effect *e, const char 
     if (d->dialer.state != PV_DIALER_UP) {
         /* A refusal may also be ours: closed by drop or close before it was up. */
         refused(d, e->refusal, cause);
-        if (!d->t->closing && d->found_next < d->found_count)
+        bool more = d->found_next < d->found_count || d->address_next < d->address_count;
+        if (!d->t->closing && more)
             connect_next(d, 0);
         else
             failed(d, PV_REFUSED_NOT, cause);
@@ -188,7 +237,7 @@ void pv_dial_due(struct pv_tcp *t, uint64_t now_ms)
 {
     for (size_t i = 0; i < t->dial_count; i++) {
         struct dial *d = t->dials[i];
-        if (pv_dialer_due_ms(&d->dialer) > now_ms)
+        if (d->retired || pv_dialer_due_ms(&d->dialer) > now_ms)
             continue;
         uint64_t after_ms = d->dialer.has_node_id ? allowed_ms(t, &d->dialer.node_id) : 0;
         if (after_ms > now_ms)
@@ -205,7 +254,7 @@ uint64_t pv_dial_next_ms(const struct pv_tcp *t)
     uint64_t next_ms = UINT64_MAX;
     for (size_t i = 0; i < t->dial_count; i++) {
         uint64_t due_ms = pv_dialer_due_ms(&t->dials[i]->dialer);
-        if (due_ms < next_ms)
+        if (due_ms < next_ms && !t->dials[i]->retired)
             next_ms = due_ms;
     }
     return next_ms;

@@ -77,7 +77,7 @@ static void log_accept(struct pv_tcp *t, const char *peer, const char *cause)
            cause);
 }
 
-static bool is_loopback(const struct sockaddr_storage *a)
+bool pv_sockaddr_is_loopback(const struct sockaddr_storage *a)
 {
     if (a->ss_family == AF_INET)
         return ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24 == 127;
@@ -106,7 +106,7 @@ static bool is_configured(const struct pv_tcp *t, const struct sockaddr_storage 
 {
     for (size_t i = 0; i < t->dial_count; i++)
         for (size_t k = 0; k < t->dials[i]->found_count; k++)
-            if (same_host(&t->dials[i]->found[k], a))
+            if (!t->dials[i]->learned && same_host(&t->dials[i]->found[k], a))
                 return true;
     return false;
 }
@@ -126,10 +126,11 @@ static size_t half_open_of_host(const struct pv_tcp *t, const struct link *l)
 static size_t kept_for_dials(const struct pv_tcp *t)
 {
     size_t dialled = 0, half = t->connections_max / 2;
-    size_t kept = t->dial_count < half ? t->dial_count : half;
+    size_t kept = t->static_count < half ? t->static_count : half;
     PV_LIST_EACH(&t->links, e)
     {
-        dialled += PV_LIST_ENTRY(e, struct link, all)->dial != NULL;
+        const struct dial *d = PV_LIST_ENTRY(e, struct link, all)->dial;
+        dialled += d != NULL && !d->learned;
     }
     return kept > dialled ? kept - dialled : 0;
 }
@@ -141,7 +142,7 @@ static const char *too_many(struct pv_tcp *t, const struct link *l)
         return "too many connections";
     if (t->half_open_count >= PV_HALF_OPEN_MAX || t->half_open_count >= t->connections_max / 2)
         return "too many unfinished handshakes";
-    if (is_loopback(&l->peer) || is_configured(t, &l->peer))
+    if (pv_sockaddr_is_loopback(&l->peer) || is_configured(t, &l->peer))
         return NULL;
     const struct pv_host host = host_of(&l->peer);
     if (!pv_hosts_admit(t->hosts, &host))
@@ -461,16 +462,19 @@ enum pv_err pv_tcp_add_peer(struct pv_tcp *t, const char *address)
     if (err != PV_OK || dialer.address.port == 0)
         return PV_E_INVALID;
     for (size_t i = 0; i < t->dial_count; i++)
-        if (strcmp(t->dials[i]->dialer.text, dialer.text) == 0)
+        if (!t->dials[i]->learned && strcmp(t->dials[i]->dialer.text, dialer.text) == 0)
             return PV_OK;
-    if (t->dial_count >= PV_STATIC_PEERS_MAX)
+    if (t->static_count >= PV_STATIC_PEERS_MAX)
         return PV_E_LIMIT;
     struct dial *d = pv_calloc(1, sizeof *d);
     if (d == NULL)
         return PV_E_NOMEM;
     d->t = t;
     d->dialer = dialer;
+    d->addresses[0] = dialer.address;
+    d->address_count = 1;
     t->dials[t->dial_count++] = d;
+    t->static_count++;
     pv_tcp_arm(t);
     return PV_OK;
 }
@@ -484,11 +488,13 @@ void pv_tcp_peer_status(const struct pv_tcp *t, size_t index, struct pv_tcp_peer
 {
     PV_ASSERT(index < t->dial_count);
     const struct pv_dialer *d = &t->dials[index]->dialer;
-    uint64_t due_ms = pv_dialer_due_ms(d);
+    uint64_t due_ms = t->dials[index]->retired ? UINT64_MAX : pv_dialer_due_ms(d);
     *out = (struct pv_tcp_peer_status){
         .address = d->text,
+        .retired = t->dials[index]->retired,
         .connected = d->state == PV_DIALER_UP || d->state == PV_DIALER_COVERED,
         .node_id = d->has_node_id ? &d->node_id : NULL,
+        .learned = t->dials[index]->learned,
         .last_error = d->error[0] != '\0' ? d->error : NULL,
         .next_dial_ms = due_ms != UINT64_MAX ? due_ms : 0,
     };

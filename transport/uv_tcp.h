@@ -65,12 +65,26 @@ PV_MUST enum pv_err pv_tcp_add_peer(struct pv_tcp *t, const char *address);
 /* Applies to open connections at once. */
 void pv_tcp_set_bandwidth(struct pv_tcp *t, const struct pv_bandwidth *bandwidth);
 
-struct pv_tcp_peer_status { /* of each added address, for `peers` and `status` */
+/*
+ * Keeps a connection to a member that said itself where it can be reached: addresses, at most
+ * PV_LEARNED_ADDRESSES_MAX of them, "host:port". Each dial goes through them one after the other;
+ * who answers must be this member. It is dialled as a configured address is, with one difference:
+ * the first dial waits 0 .. PV_LEARNED_WAIT_MS, so that one record does not make all its readers
+ * dial at once. Those that transport/protocol.md does not allow are passed over. Again with the
+ * same list: changes nothing. count 0: it is no longer dialled. At most PV_LEARNED_PEERS_MAX
+ * members; what exceeds it is ignored.
+ */
+void pv_tcp_reach(struct pv_tcp *t, const struct pv_id *node_id, const char *const *addresses,
+                  size_t count);
+
+struct pv_tcp_peer_status { /* of each added or learned address, for `peers` and `status` */
     const char *address;
     bool connected;              /* its node is, by whatever link */
     const struct pv_id *node_id; /* last seen there; NULL never */
     const char *last_error;      /* text of the last refusal or failure; NULL none */
     uint64_t next_dial_ms;       /* mono; 0 when not waiting */
+    bool learned;                /* by pv_tcp_reach: one entry for a member, its first address */
+    bool retired;                /* learned once, and taken back: not of interest */
 };
 size_t pv_tcp_peer_count(const struct pv_tcp *t);
 void pv_tcp_peer_status(const struct pv_tcp *t, size_t index, struct pv_tcp_peer_status *out);

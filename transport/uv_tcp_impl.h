@@ -71,6 +71,11 @@ struct link {
 struct dial {
     struct pv_tcp *t;
     struct pv_dialer dialer;
+    bool learned;        /* from its member's record (pv_tcp_reach), not from the settings */
+    bool retired;        /* learned, and no longer wanted: never due */
+    struct pv_id member; /* learned: who is expected */
+    struct pv_address addresses[PV_LEARNED_ADDRESSES_MAX]; /* one of them, if not learned */
+    size_t address_count, address_next;
     uv_getaddrinfo_t resolve;
     bool resolving;
     struct sockaddr_storage found[TCP_RESOLVED_MAX];
@@ -106,8 +111,8 @@ struct pv_tcp {
     struct pv_hosts *hosts;
     struct pv_bandwidth bandwidth;
     struct pv_throttle up, down; /* of all connections that limits concern */
-    struct dial *dials[PV_STATIC_PEERS_MAX];
-    size_t dial_count;
+    struct dial *dials[PV_STATIC_PEERS_MAX + PV_LEARNED_PEERS_MAX];
+    size_t dial_count, static_count; /* all; those of the settings */
     bool closing, finishing;
     uint64_t close_by_ms;
     void (*closed)(void *arg);
@@ -157,7 +162,14 @@ void pv_dial_due(struct pv_tcp *t, uint64_t now_ms); /* starts what is due */
 uint64_t pv_dial_next_ms(const struct pv_tcp *t);
 void pv_dial_stop(struct pv_tcp *t);
 
+/* ---- uv_reach.c ---- */
+/* Whether an address that a member named is worth a connection: see transport/protocol.md. */
+bool pv_reach_allows(const struct pv_tcp *t, const struct sockaddr_storage *a);
+/* The session of a learned dial came up; true: with the node that was expected. */
+bool pv_reach_expected(const struct dial *d, const struct pv_id *node_id);
+
 /* ---- uv_tcp.c ---- */
+bool pv_sockaddr_is_loopback(const struct sockaddr_storage *a);
 void pv_tcp_arm(struct pv_tcp *t);
 void pv_tcp_wake(struct pv_tcp *t);   /* the work list is not empty */
 void pv_tcp_finish(struct pv_tcp *t); /* goes on closing when all links are gone */

@@ -89,6 +89,12 @@
       "internal/node/strikes.c") \
     X(STATIC_PEERS_MAX, 64, "configured addresses", \
       "refused by the settings", "internal/config.c") \
+    X(LEARNED_PEERS_MAX, 64, "members dialled at addresses of their own records", \
+      "further ones are not dialled", "transport/uv_reach.c") \
+    X(LEARNED_ADDRESSES_MAX, 8, "addresses of a member", \
+      "further ones are not dialled", "transport/uv_reach.c") \
+    X(LEARNED_WAIT_MS, 10000, "ms before the first dial of a learned address", \
+      "drawn from 0 to this", "transport/uv_reach.c") \
     X(MEMBERS_MAX, 64, "nodes of a cluster", \
       "a further one is refused with GOODBYE 7", "internal/node/recognise.c") \
     X(MEMBERS_KNOWN_MAX, 256, "member records, expelled ones with them", \
