@@ -107,8 +107,10 @@ static enum pv_err block(struct pv_decide *d, struct pv_node *n, const struct pv
 {
     d->decided = PV_DECIDED_BLOCKED;
     enum pv_err err = put(d, n, what, PV_POLICY_BLOCK);
-    if (err == PV_OK)
+    if (err == PV_OK) {
         pv_members_end_sessions(n, &what->about.node_id);
+        pv_addresses_review(n);
+    }
     return err;
 }
 
@@ -159,6 +161,7 @@ static void commit_done(struct pv_job *job)
         pv_sync_broadcast(n, d->env, d->env_len); /* to the expelled as well */
         pv_members_changed(n, d->env, d->env_len);
     }
+    pv_addresses_review(n); /* a block may have been lifted */
     finish(d);
 }
 

@@ -242,6 +242,7 @@ void pv_members_changed(struct pv_node *n, const uint8_t *env, size_t len)
                pv_log_id(e->m.node_id.b));
         pv_members_end_sessions(n, &e->m.node_id);
     }
+    pv_addresses_review(n);
     pv_publish_on_held(n);
 }
 

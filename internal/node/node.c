@@ -76,6 +76,8 @@ enum pv_err pv_node_new(struct pv_node **out, const struct pv_node_config *confi
     if (err == PV_OK)
         err = pv_members_new(n);
     if (err == PV_OK)
+        err = pv_addresses_new(n);
+    if (err == PV_OK)
         err = pv_sync_new(n);
     if (err == PV_OK)
         err = pv_publish_new(n);
@@ -104,6 +106,8 @@ void pv_node_free(struct pv_node *n)
         pv_publish_free(n);
     if (n->sync != NULL)
         pv_sync_free(n);
+    if (n->addresses != NULL)
+        pv_addresses_free(n);
     if (n->members != NULL)
         pv_members_free(n);
     pv_map_release(&n->peers);
@@ -117,6 +121,7 @@ static void members_ready(void *arg, enum pv_err err)
     if (err == PV_OK && !n->closing) {
         n->started = true;
         pv_publish_start(n);
+        pv_addresses_start(n);
     }
     n->ready(n->ready_arg, n->closing ? PV_E_CANCELLED : err);
 }

@@ -5,6 +5,7 @@
  * through struct pv_node_io. The core reads no clock, socket, file or random source but env.
  *
  *   members.h   who belongs: member records, and which of them have a session
+ *   addresses.h where members can be reached
  *   sync.h      records: broadcast, digest on connect, verification on receipt
  *   publish.h   pending records, and who waits for copies
  *   push.h      blobs out and in: STORE -> WANT / STORED
@@ -38,6 +39,10 @@ struct pv_node_io {
     void (*pause)(void *ctx, pv_link link, bool paused);
     void (*drop)(void *ctx, pv_link link, uint8_t goodbye);
     bool (*slowed)(void *ctx, pv_link link); /* may be NULL: never */
+    /* Keep a connection to this member, at one of these addresses; again, with the same or others;
+     * count 0: no longer. May be NULL. */
+    void (*reach)(void *ctx, const struct pv_id *node_id, const char *const *addresses,
+                  size_t count);
 };
 
 struct pv_node_config {

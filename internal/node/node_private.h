@@ -23,11 +23,12 @@
 #include "internal/node/strikes.h"
 #include "internal/node/sync.h"
 
-struct pv_members; /* members.c */
-struct pv_sync;    /* sync.c */
-struct pv_publish; /* publish.c */
-struct pv_push;    /* push.c: what all peers share (budgets, ids being received) */
-struct pv_fetches; /* fetch.c */
+struct pv_members;   /* members.c */
+struct pv_addresses; /* addresses.c */
+struct pv_sync;      /* sync.c */
+struct pv_publish;   /* publish.c */
+struct pv_push;      /* push.c: what all peers share (budgets, ids being received) */
+struct pv_fetches;   /* fetch.c */
 
 struct pv_sync_peer;  /* sync.c: the digest exchange and jobs of one session */
 struct pv_push_peer;  /* push.c: walk, offers, streams out and in of one session */
@@ -69,6 +70,7 @@ struct pv_node {
     uint8_t *scratch; /* PV_FRAME_PLAIN_MAX: to put one message together and send it at once */
     struct pv_members *members;
     struct pv_policy *policy; /* changed by decide.c */
+    struct pv_addresses *addresses;
     struct pv_sync *sync;
     struct pv_publish *publish;
     struct pv_push *push;
@@ -138,6 +140,14 @@ void pv_members_on_lost(struct pv_peer *p, const struct pv_id *ids, size_t count
 
 /* node.c: the peer is an active member: attach sync, push and fetch, deliver what came early. */
 void pv_node_peer_admitted(struct pv_peer *p);
+
+PV_MUST enum pv_err pv_addresses_new(struct pv_node *n);
+void pv_addresses_free(struct pv_node *n);
+void pv_addresses_start(struct pv_node *n);
+/* An address record was committed. */
+void pv_addresses_changed(struct pv_node *n, const uint8_t *env, size_t len);
+/* A member or the policy changed: who is to be reached is told again. */
+void pv_addresses_review(struct pv_node *n);
 
 PV_MUST enum pv_err pv_sync_new(struct pv_node *n);
 void pv_sync_free(struct pv_node *n);

@@ -231,8 +231,12 @@ static void gained(struct pv_node *n, const struct pv_batch *b)
     for (size_t i = 0; i < b->job.commit.count; i++) {
         b->op_items[i]->committed = true;
         applied += b->ops[i].applied;
-        if (b->ops[i].applied && b->op_items[i]->rec.type == PV_RECORD_MEMBER)
-            pv_members_changed(n, b->ops[i].u.record.env, b->ops[i].u.record.len);
+        const struct pv_commit_op *op = &b->ops[i];
+        uint8_t type = b->op_items[i]->rec.type;
+        if (op->applied && type == PV_RECORD_MEMBER)
+            pv_members_changed(n, op->u.record.env, op->u.record.len);
+        if (op->applied && type == PV_RECORD_ADDRESS)
+            pv_addresses_changed(n, op->u.record.env, op->u.record.len);
     }
     if (applied == 0)
         return;

@@ -449,7 +449,7 @@ void pvt_node_start(struct pvt_node *n)
     pv_env_random(&n->env.env, n->boot_random, sizeof n->boot_random);
     struct pv_node_config config = {
         .env = &n->env.env,
-        .io = {n, io_submit, io_send, io_send_data, io_ping, io_writable, io_pause, io_drop},
+        .io = {n, io_submit, io_send, io_send_data, io_ping, io_writable, io_pause, io_drop, NULL},
         .keyring = &n->keyring,
         .identity = &n->identity,
         .replicas = 3,
