@@ -20,7 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum kind { ADDRESS, PEERS, NUMBER, DURATION, SIZE, CHOICE, LOG_LEVEL };
+enum kind { ADDRESS, PEERS, ADVERTISE, NUMBER, DURATION, SIZE, CHOICE, LOG_LEVEL };
 
 struct choice {
     const char *name;
@@ -56,6 +56,9 @@ static const struct key {
     [PV_CONFIG_PEERS] = {"peers", "", "ADDRESS:PORT, comma separated, at most 64",
                          "nodes that the daemon keeps a connection to", PEERS,
                          offsetof(struct pv_config, peers), 0, 0, NULL},
+    [PV_CONFIG_ADVERTISE] = {"advertise", "", "ADDRESS:PORT, comma separated, at most 8, or none",
+                             "where other members find this node; empty: as listen tells",
+                             ADVERTISE, offsetof(struct pv_config, advertise), 0, 0, NULL},
     [PV_CONFIG_REPLICAS] = {"replicas", "3", "1 .. 64", "copies kept of everything", NUMBER,
                             offsetof(struct pv_config, replicas), 1, PV_MEMBERS_MAX, NULL},
     [PV_CONFIG_ROLE] = {"role", "keyed", "keyed or blind",
@@ -213,8 +216,14 @@ static enum pv_err check_log_level(const char *text)
     return err;
 }
 
-/* Adds what the list names; known addresses stay once. *bad gets the item that is wrong. */
-static enum pv_err add_peers(struct pv_config *c, const char *text, char bad[PV_ADDRESS_MAX + 1])
+struct list {
+    char (*items)[PV_ADDRESS_MAX + 1];
+    size_t *count, max;
+};
+
+/* Adds what the text names; known addresses stay once. *bad gets the item that is wrong. */
+static enum pv_err add_addresses(const struct list *l, const char *text,
+                                 char bad[PV_ADDRESS_MAX + 1])
 {
     for (const char *p = text;; p++) {
         p += strspn(p, " \t");
@@ -224,20 +233,31 @@ static enum pv_err add_peers(struct pv_config *c, const char *text, char bad[PV_
         char item[PV_ADDRESS_MAX + 1];
         int written = snprintf(item, sizeof item, "%.*s", (int)len, p);
         bool known = len == 0; /* "a,,b" and a comma at the end do no harm */
-        for (size_t i = 0; i < c->peer_count && !known; i++)
-            known = strcmp(c->peers[i], item) == 0;
+        for (size_t i = 0; i < *l->count && !known; i++)
+            known = strcmp(l->items[i], item) == 0;
         if (!known) {
-            if (written < 0 || (size_t)written >= sizeof item ||
-                c->peer_count == PV_STATIC_PEERS_MAX || pv_address_form(item, 1) != PV_OK) {
+            if (written < 0 || (size_t)written >= sizeof item || *l->count == l->max ||
+                pv_address_form(item, 1) != PV_OK) {
                 memcpy(bad, item, sizeof item);
                 return PV_E_INVALID;
             }
-            memcpy(c->peers[c->peer_count++], item, sizeof item);
+            memcpy(l->items[(*l->count)++], item, sizeof item);
         }
         p += span;
         if (*p == '\0')
             return PV_OK;
     }
+}
+
+static enum pv_err set_advertise(struct pv_config *c, const char *text,
+                                 char bad[PV_ADDRESS_MAX + 1])
+{
+    const struct list list = {c->advertise, &c->advertise_count, PV_ADDRESSES_MAX};
+    c->advertise_count = 0;
+    if (strcmp(text, "none") != 0)
+        return add_addresses(&list, text, bad);
+    memcpy(c->advertise[c->advertise_count++], "none", sizeof "none");
+    return PV_OK;
 }
 
 static void *value_of(struct pv_config *c, const struct key *key)
@@ -249,11 +269,14 @@ static void *value_of(struct pv_config *c, const struct key *key)
 static enum pv_err assign(struct pv_config *c, const struct key *key, const char *text,
                           char bad[PV_ADDRESS_MAX + 1])
 {
+    const struct list peers = {c->peers, &c->peer_count, PV_STATIC_PEERS_MAX};
     enum pv_err err;
     snprintf(bad, PV_ADDRESS_MAX + 1, "%s", text);
     switch (key->kind) {
     case PEERS:
-        return add_peers(c, text, bad);
+        return add_addresses(&peers, text, bad);
+    case ADVERTISE:
+        return set_advertise(c, text, bad);
     case ADDRESS:
         err = pv_address_form(text, 0);
         break;
@@ -284,7 +307,7 @@ struct place { /* of a value, for messages and for config show */
 /* What is quoted in a message may come from a pasted file: one line, printable, not too long. */
 static void quote(char *dst, size_t cap, const char *text)
 {
-    snprintf(dst, cap, "%s", text);
+    snprintf(dst, cap, "%.*s", (int)cap - 1, text);
     for (; *dst != '\0'; dst++)
         if (*dst < 0x20 || *dst >= 0x7f)
             *dst = '?';
@@ -483,11 +506,12 @@ enum pv_err pv_config_load(struct pv_config *out, const struct pv_config_source 
 
 /* ---- showing ---- */
 
-static enum pv_err show_peers(const struct pv_config *c, struct pv_buf *out)
+static enum pv_err show_addresses(const char (*items)[PV_ADDRESS_MAX + 1], size_t count,
+                                  struct pv_buf *out)
 {
     enum pv_err err = PV_OK;
-    for (size_t i = 0; err == PV_OK && i < c->peer_count; i++)
-        err = pv_buf_printf(out, "%s%s", i > 0 ? "," : "", c->peers[i]);
+    for (size_t i = 0; err == PV_OK && i < count; i++)
+        err = pv_buf_printf(out, "%s%s", i > 0 ? "," : "", items[i]);
     return err;
 }
 
@@ -499,7 +523,9 @@ enum pv_err pv_config_show(const struct pv_config *c, enum pv_config_key k, stru
     uint64_t n = 0;
     switch (key->kind) {
     case PEERS:
-        return show_peers(c, out);
+        return show_addresses(c->peers, c->peer_count, out);
+    case ADVERTISE:
+        return show_addresses(c->advertise, c->advertise_count, out);
     case ADDRESS:
     case LOG_LEVEL:
         return pv_buf_printf(out, "%s", (const char *)value);

@@ -9,6 +9,7 @@
  *
  *   listen         ADDRESS:PORT, port 0 picks a free one     127.0.0.1:3000
  *   peers          ADDRESS:PORT, comma separated; may be given several times (none)
+ *   advertise      ADDRESS:PORT, comma separated, or none    what listen tells
  *   replicas       1 .. 64                                   3
  *   role           keyed | blind                             keyed
  *   membership     open | allowlist                          open
@@ -52,6 +53,7 @@ enum {
 enum pv_config_key {
     PV_CONFIG_LISTEN,
     PV_CONFIG_PEERS,
+    PV_CONFIG_ADVERTISE,
     PV_CONFIG_REPLICAS,
     PV_CONFIG_ROLE,
     PV_CONFIG_MEMBERSHIP,
@@ -79,6 +81,8 @@ struct pv_config {
     char listen[PV_ADDRESS_MAX + 1];
     char peers[PV_STATIC_PEERS_MAX][PV_ADDRESS_MAX + 1]; /* no two are equal */
     size_t peer_count;
+    char advertise[PV_ADDRESSES_MAX][PV_ADDRESS_MAX + 1]; /* "none" alone: nothing; no two equal */
+    size_t advertise_count;                               /* 0: what listen tells */
     uint64_t replicas;
     uint64_t role;      /* enum pv_role */
     uint64_t allowlist; /* 0 or 1: who has no member record yet must be allowed by name */

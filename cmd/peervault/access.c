@@ -222,6 +222,8 @@ struct pv_server_config pv_access_server(struct pv_access *a, const struct pv_cl
         .listen = c->listen,
         .peers = peers,
         .peer_count = c->peer_count,
+        .advertise = c->advertise,
+        .advertise_count = c->advertise_count,
         .role = (uint8_t)c->role,
         .allowlist = c->allowlist != 0,
         .replicas = (unsigned)c->replicas,

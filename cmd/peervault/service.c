@@ -112,7 +112,7 @@ static enum pv_err write_text(struct pv_buf *out, const char *program, const cha
                             "UMask=0077\n"
                             "NoNewPrivileges=yes\n"
                             "MemoryDenyWriteExecute=yes\n"
-                            "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\n"
+                            "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK\n"
                             "SystemCallFilter=@system-service seccomp landlock_create_ruleset "
                             "landlock_add_rule landlock_restrict_self\n"
                             "\n"

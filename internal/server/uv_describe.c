@@ -61,6 +61,29 @@ void pv_server_describe_link(void *arg, pv_link link, json_t *peer)
     json_object_set_new(peer, "out_rate", json_integer((json_int_t)traffic.out_rate));
 }
 
+static bool is_text(const json_t *o, const char *key, const char *text)
+{
+    const char *value = json_string_value(json_object_get(o, key));
+    return value != NULL && strcmp(value, text) == 0;
+}
+
+/* A member at addresses of its own record: it is in the list already, where it is not connected. */
+static void describe_learned(json_t *peers, const struct pv_tcp_peer_status *st)
+{
+    char text[PV_NODE_TEXT_LEN];
+    size_t i;
+    json_t *p;
+    pv_node_id_format(text, st->node_id);
+    json_array_foreach(peers, i, p)
+    {
+        if (!is_text(p, "node", text) || !is_text(p, "state", "absent"))
+            continue;
+        json_object_set_new(p, "address", json_string(st->address));
+        if (st->last_error != NULL)
+            json_object_set_new(p, "last_error", json_string(st->last_error));
+    }
+}
+
 /* Configured addresses behind which no member is connected. */
 void pv_server_describe_peers(void *arg, json_t *peers)
 {
@@ -69,8 +92,12 @@ void pv_server_describe_peers(void *arg, json_t *peers)
     for (size_t i = 0; i < count; i++) {
         struct pv_tcp_peer_status st;
         pv_tcp_peer_status(s->tcp, i, &st);
-        if (st.connected)
+        if (st.connected || st.retired)
             continue;
+        if (st.learned) {
+            describe_learned(peers, &st);
+            continue;
+        }
         json_t *p = json_object();
         json_object_set_new(p, "address", json_string(st.address));
         json_object_set_new(p, "state", json_string(st.next_dial_ms == 0 ? "dialling" : "waiting"));

@@ -120,13 +120,15 @@ static void on_prepare(uv_prepare_t *h)
     uv_timer_start(&s->timer, on_timer, at > now ? at - now : 0, 0);
 }
 
-/* The key that sessions begin with is certified for days, and the program runs for months. */
+/* The key that sessions begin with is certified for days, and the program runs for months. The
+ * machine's addresses change, too. */
 static void on_certify(uv_timer_t *h)
 {
     struct server *s = h->data;
     const struct pv_server_config *c = s->config;
     if (pv_noise_static_refresh(&s->noise_static, &c->setup->identity, c->env))
         PV_LOG(c->env->log, PV_LOG_DEBUG, PV_SUB_MAIN, "session key certified anew");
+    pv_server_advertise(s);
 }
 
 /* ---- down ---- */
@@ -354,6 +356,7 @@ static void on_node_ready(void *arg, enum pv_err err)
     }
     if (c->daemon) {
         pv_upkeep_work(s->upkeep);
+        pv_server_advertise(s);
         uv_timer_start(&s->certify, on_certify, CERTIFY_MS, CERTIFY_MS);
         if (c->reload != NULL)
             uv_signal_start(&s->sighup, on_hangup, SIGHUP);

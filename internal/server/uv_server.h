@@ -33,6 +33,8 @@ struct pv_server_config {
     const char *listen; /* "addr:port"; daemon only */
     const char *const *peers;
     size_t peer_count;
+    const char (*advertise)[PV_ADDRESS_MAX + 1]; /* as in config.h */
+    size_t advertise_count;
     uint8_t role; /* enum pv_role */
     bool allowlist;
     unsigned replicas;

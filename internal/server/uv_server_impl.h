@@ -1,6 +1,7 @@
 /*
  * Inside of uv_server, shared by uv_server.c (up, down, the loop), uv_sessions.c (between sessions
- * and node) and uv_describe.c (what it says of itself). Nobody else includes this.
+ * and node), uv_advertise.c (where it can be reached) and
+ * uv_describe.c (what it says of itself). Nobody else includes this.
  */
 #ifndef PV_SERVER_UV_SERVER_IMPL_H
 #define PV_SERVER_UV_SERVER_IMPL_H
@@ -48,6 +49,9 @@ void pv_server_stop(struct server *s); /* the end begins; idempotent */
 /* ---- uv_sessions.c ---- */
 struct pv_node_io pv_server_node_io(struct server *s);
 PV_MUST enum pv_err pv_server_start_sessions(struct server *s);
+
+/* ---- uv_advertise.c: where we can be reached, to the node ---- */
+void pv_server_advertise(struct server *s);
 
 /* ---- uv_describe.c: for struct pv_files_config; arg is the server ---- */
 void pv_server_describe_status(void *arg, json_t *status);

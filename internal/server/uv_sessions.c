@@ -57,6 +57,14 @@ static void io_drop(void *ctx, pv_link link, uint8_t goodbye)
         pv_tcp_drop(s->tcp, link, goodbye);
 }
 
+static void io_reach(void *ctx, const struct pv_id *node_id, const char *const *addresses,
+                     size_t count)
+{
+    struct server *s = ctx;
+    if (s->tcp != NULL && s->config->daemon)
+        pv_tcp_reach(s->tcp, node_id, addresses, count);
+}
+
 struct pv_node_io pv_server_node_io(struct server *s)
 {
     return (struct pv_node_io){.ctx = s,
@@ -67,7 +75,8 @@ struct pv_node_io pv_server_node_io(struct server *s)
                                .writable = io_writable,
                                .pause = io_pause,
                                .slowed = io_slowed,
-                               .drop = io_drop};
+                               .drop = io_drop,
+                               .reach = io_reach};
 }
 
 /* ---- what sessions tell ---- */
