@@ -30,12 +30,12 @@ static void wait_up_to(struct pv_dialer *d, uint64_t limit_ms)
     d->state = PV_DIALER_WAITING;
 }
 
-static void wait(struct pv_dialer *d)
+static void wait(struct pv_dialer *d, uint64_t max_ms)
 {
     uint64_t limit_ms = PV_DIAL_MS_MIN;
-    for (unsigned i = 0; i < d->attempts && limit_ms < PV_DIAL_MS_MAX; i++)
+    for (unsigned i = 0; i < d->attempts && limit_ms < max_ms; i++)
         limit_ms *= 2;
-    wait_up_to(d, limit_ms < PV_DIAL_MS_MAX ? limit_ms : PV_DIAL_MS_MAX);
+    wait_up_to(d, limit_ms < max_ms ? limit_ms : max_ms);
 }
 
 static void note(struct pv_dialer *d, const char *error)
@@ -59,7 +59,7 @@ void pv_dialer_failed(struct pv_dialer *d, enum pv_refusal refusal, size_t token
     if (refusal == PV_REFUSED_SELF) /* most likely for good */
         wait_up_to(d, PV_DIAL_MS_MAX);
     else
-        wait(d);
+        wait(d, PV_DIAL_MS_MAX);
     d->attempts++;
 }
 
@@ -73,7 +73,7 @@ void pv_dialer_up(struct pv_dialer *d, const struct pv_id *node_id)
     d->error[0] = '\0';
 }
 
-void pv_dialer_down(struct pv_dialer *d, bool again, const char *error)
+void pv_dialer_down(struct pv_dialer *d, enum pv_dialer_end end, const char *error)
 {
     PV_ASSERT(d->state == PV_DIALER_UP);
     note(d, error);
@@ -81,8 +81,9 @@ void pv_dialer_down(struct pv_dialer *d, bool again, const char *error)
     bool stable = now_ms - d->up_ms >= PV_DIAL_STABLE_MS;
     if (stable)
         d->attempts = 0;
-    wait(d);
-    if (again && stable) /* else a peer that renews at once would keep both sides busy */
+    wait(d, end == PV_DIALER_CUT ? PV_DIAL_CUT_MS_MAX : PV_DIAL_MS_MAX);
+    if (end == PV_DIALER_AGREED &&
+        stable) /* else a peer that renews at once would keep both sides busy */
         d->due_ms = now_ms;
     else
         d->attempts++;
@@ -107,7 +108,7 @@ void pv_dialer_uncover(struct pv_dialer *d)
     if (d->state != PV_DIALER_COVERED)
         return;
     d->attempts = 0;
-    wait(d);
+    wait(d, PV_DIAL_MS_MAX);
 }
 
 void pv_dialer_restart(struct pv_dialer *d, uint64_t limit_ms)

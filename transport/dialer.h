@@ -7,7 +7,9 @@
  *      `--covered--> COVERED (its node is connected by another link) --uncover--> WAITING
  *
  * The wait before attempt k is uniform in 0..min(PV_DIAL_MS_MAX, PV_DIAL_MS_MIN * 2^k). A session
- * resets k only after PV_DIAL_STABLE_MS, so that a peer which accepts and closes is not hammered.
+ * resets k only after PV_DIAL_STABLE_MS, so that a peer which accepts and closes is not hammered. A
+ * session that was cut, as happens every few seconds in a bad network, raises the wait to
+ * PV_DIAL_CUT_MS_MAX only: what was under way goes on where it was, and could never end otherwise.
  * What turns out to be ourselves is dialled at the longest intervals, but not dropped: whoever can
  * lead one connection back to us could otherwise take the address from us until we are restarted.
  */
@@ -24,6 +26,12 @@ enum pv_dialer_state {
     PV_DIALER_DIALLING,
     PV_DIALER_UP,
     PV_DIALER_COVERED,
+};
+
+enum pv_dialer_end {
+    PV_DIALER_ENDED,  /* by one side */
+    PV_DIALER_CUT,    /* by the network, while both were content */
+    PV_DIALER_AGREED, /* to begin anew: dials at once, where it had lasted PV_DIAL_STABLE_MS */
 };
 
 struct pv_dialer {
@@ -49,8 +57,7 @@ void pv_dialer_start(struct pv_dialer *d);
 void pv_dialer_failed(struct pv_dialer *d, enum pv_refusal refusal, size_t token_count,
                       const char *error);
 void pv_dialer_up(struct pv_dialer *d, const struct pv_id *node_id);
-/* again: dial at once, because the end was agreed; only after PV_DIAL_STABLE_MS. */
-void pv_dialer_down(struct pv_dialer *d, bool again, const char *error);
+void pv_dialer_down(struct pv_dialer *d, enum pv_dialer_end end, const char *error);
 /* When due, instead of dialling: not before due_ms (mono). */
 void pv_dialer_postpone(struct pv_dialer *d, uint64_t due_ms, const char *error);
 void pv_dialer_cover(struct pv_dialer *d);   /* when due, instead of dialling */

@@ -214,7 +214,12 @@ void pv_dial_down(struct link *l, const struct pv_session_effect *e, const char 
             failed(d, PV_REFUSED_NOT, cause);
         return;
     }
-    pv_dialer_down(&d->dialer, e->renew, cause);
+    bool cut = e->goodbye == 0 && (e->err == PV_E_CLOSED || e->err == PV_E_TIMEOUT);
+    pv_dialer_down(&d->dialer,
+                   e->renew ? PV_DIALER_AGREED
+                   : cut    ? PV_DIALER_CUT
+                            : PV_DIALER_ENDED,
+                   cause);
     pv_tcp_arm(d->t);
 }
 

@@ -169,6 +169,7 @@ enum {
     PV_SKEW_MS_DEFAULT = 300000, /* handshake clock difference, config max_skew */
     PV_DIAL_MS_MIN = 1000,       /* back-off with full jitter */
     PV_DIAL_MS_MAX = 300000,
+    PV_DIAL_CUT_MS_MAX = 16000, /* after a session that the network cut */
     PV_SIMULTANEOUS_DIAL_MS = 10000,
     PV_LINGER_MS = 2000,       /* longest wait for GOODBYE to leave */
     PV_TWICE_MS = 5000,        /* an older session must answer so fast to prove it lives */

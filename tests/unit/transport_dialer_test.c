@@ -60,7 +60,7 @@ Test(dialer, only_a_stable_session_resets_the_back_off)
     for (unsigned i = 0; i < 5; i++) {
         pv_dialer_start(&d);
         pv_dialer_up(&d, &node_id);
-        pv_dialer_down(&d, false, "not a member");
+        pv_dialer_down(&d, PV_DIALER_ENDED, "not a member");
         cr_assert_eq(d.attempts, i + 1);
     }
     cr_assert_str_eq(d.error, "not a member");
@@ -69,14 +69,36 @@ Test(dialer, only_a_stable_session_resets_the_back_off)
     cr_assert_str_eq(d.error, "");
     cr_assert(d.has_node_id && pv_id_equal(&d.node_id, &node_id));
     pvt_env_advance(&clock, PV_DIAL_STABLE_MS);
-    pv_dialer_down(&d, false, "connection lost");
+    pv_dialer_down(&d, PV_DIALER_ENDED, "connection lost");
     cr_assert_eq(d.attempts, 1);
     cr_assert_leq(pv_dialer_due_ms(&d), clock.mono_ms + PV_DIAL_MS_MIN);
     pv_dialer_start(&d);
     pv_dialer_up(&d, &node_id);
     pvt_env_advance(&clock, PV_DIAL_STABLE_MS);
-    pv_dialer_down(&d, true, "session reached its age");
+    pv_dialer_down(&d, PV_DIALER_AGREED, "session reached its age");
     cr_assert_eq(pv_dialer_due_ms(&d), clock.mono_ms, "agreed ends dial again at once");
+}
+
+/* A network that cuts each session after seconds must not keep two nodes apart for minutes. */
+Test(dialer, what_was_cut_is_dialled_again_soon)
+{
+    struct pvt_env clock;
+    struct pv_id node_id = {{3}};
+    uint64_t longest_ms = 0;
+    pvt_env_init(&clock, 1, NULL);
+    struct pv_dialer d = dialer_of(&clock);
+    for (unsigned i = 0; i < 50; i++) {
+        pv_dialer_start(&d);
+        pv_dialer_up(&d, &node_id);
+        pv_dialer_down(&d, PV_DIALER_CUT, "connection lost");
+        uint64_t wait_ms = pv_dialer_due_ms(&d) - clock.mono_ms;
+        longest_ms = wait_ms > longest_ms ? wait_ms : longest_ms;
+    }
+    cr_assert_leq(longest_ms, PV_DIAL_CUT_MS_MAX);
+    cr_assert_gt(longest_ms, PV_DIAL_CUT_MS_MAX / 2, "but not without a pause");
+    pv_dialer_start(&d);
+    pv_dialer_failed(&d, PV_REFUSED_NOT, 1, "connection refused");
+    cr_assert_gt(d.attempts, 50, "who is down is dialled seldom all the same");
 }
 
 /* A peer that says "renew" whenever it is dialled must not be dialled without a pause. */
@@ -91,7 +113,7 @@ Test(dialer, renewal_of_a_young_session_backs_off)
         pv_dialer_start(&d);
         pv_dialer_up(&d, &node_id);
         pvt_env_advance(&clock, 10);
-        pv_dialer_down(&d, true, "session reached its age");
+        pv_dialer_down(&d, PV_DIALER_AGREED, "session reached its age");
         cr_assert_eq(d.attempts, i + 1);
         uint64_t wait_ms = pv_dialer_due_ms(&d) - clock.mono_ms;
         longest_ms = wait_ms > longest_ms ? wait_ms : longest_ms;
