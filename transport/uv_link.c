@@ -238,7 +238,7 @@ static void pump(struct link *l)
         apply(l, &e);
     if (l->state != LINK_OPEN)
         return;
-    watch_progress(l); /* of what has just begun */
+    watch_progress(l);                                    /* of what has just begun */
     if (l->announced && !pv_session_writable(l->session)) /* its own answers fill it up, too */
         l->above = true;
     uint64_t deadline_ms = pv_session_deadline_ms(l->session);
