@@ -159,13 +159,18 @@ static bool gate_selects(struct pv_handshake *h, const uint8_t *src, size_t len)
     return found;
 }
 
-static bool clock_fits(struct pv_handshake *h, uint64_t theirs_ms)
+int64_t pv_skew_ms(uint64_t theirs_ms, uint64_t ours_ms)
 {
-    uint64_t ours_ms = pv_env_wall_ms(h->ctx->env);
     bool ahead = theirs_ms > ours_ms;
     uint64_t apart_ms = ahead ? theirs_ms - ours_ms : ours_ms - theirs_ms;
     int64_t shown_ms = apart_ms > INT64_MAX ? INT64_MAX : (int64_t)apart_ms;
-    h->peer.skew_ms = ahead ? shown_ms : -shown_ms;
+    return ahead ? shown_ms : -shown_ms;
+}
+
+static bool clock_fits(struct pv_handshake *h, uint64_t theirs_ms)
+{
+    h->peer.skew_ms = pv_skew_ms(theirs_ms, pv_env_wall_ms(h->ctx->env));
+    uint64_t apart_ms = (uint64_t)(h->peer.skew_ms < 0 ? -h->peer.skew_ms : h->peer.skew_ms);
     return apart_ms <= h->ctx->max_skew_ms;
 }
 

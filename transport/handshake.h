@@ -110,6 +110,8 @@ PV_MUST enum pv_err pv_handshake_read(struct pv_handshake *h, const uint8_t *src
 /* Exact length of the message that must come next, 0 = none; a second one allowed, or 0. */
 size_t pv_handshake_expects(const struct pv_handshake *h, size_t *alternative);
 enum pv_refusal pv_handshake_refusal(const struct pv_handshake *h);
+/* Their clock minus ours, whatever either says. */
+int64_t pv_skew_ms(uint64_t theirs_ms, uint64_t ours_ms);
 int64_t pv_handshake_skew_ms(const struct pv_handshake *h);
 bool pv_handshake_done(const struct pv_handshake *h);
 

@@ -34,6 +34,7 @@ struct pv_session {
     uint64_t created_ms, received_ms, queued_ms, pinged_ms, ended_ms;
     uint64_t bytes; /* both ways, for the size limit of a session */
     bool not_reading;
+    bool clock_off; /* theirs differs from ours by more than is well */
     uint32_t pongs_due;
     uint64_t ping_cookie, ping_ms; /* of pv_session_ping; cookie 0: none is open */
 };

@@ -70,6 +70,20 @@ static void on_handshake(struct pv_session *s)
         pv_session_end(s, err, PV_REFUSED_CRYPTO, pv_err_text(err));
 }
 
+/* A clock that is set wrong is said once in a session, and again when it got right in between. */
+static void judge_clock(struct pv_session *s, int64_t skew_ms)
+{
+    bool off = skew_ms > PV_SKEW_WARN_MS || skew_ms < -PV_SKEW_WARN_MS;
+    if (off && !s->clock_off)
+        PV_LOG_LIMITED(s->ctx->handshake.env->log, PV_LOG_WARN, PV_SUB_SESSION,
+                       "clock differs: set the wrong one", "peer", s->address, "node",
+                       pv_log_id(s->peer.handshake.node_id.b),
+                       skew_ms < 0 ? "seconds_behind_ours" : "seconds_ahead_of_ours",
+                       pv_log_u64((uint64_t)(skew_ms < 0 ? -skew_ms : skew_ms) / 1000));
+    s->clock_off = off;
+    s->peer.handshake.skew_ms = skew_ms;
+}
+
 static void on_hello(struct pv_session *s, struct pv_rd *r)
 {
     struct pv_msg_hello *hello = &s->peer.hello;
@@ -90,6 +104,7 @@ static void on_hello(struct pv_session *s, struct pv_rd *r)
     PV_LOG_LIMITED(s->ctx->handshake.env->log, PV_LOG_INFO, PV_SUB_SESSION, "connected", "peer",
                    s->address, "direction", s->dialler ? "out" : "in", "node",
                    pv_log_id(peer->node_id.b), "keyed", s->peer.keyed ? "yes" : "no");
+    judge_clock(s, s->peer.handshake.skew_ms);
 }
 
 /* ---- messages ---- */
@@ -117,6 +132,7 @@ static void on_pong(struct pv_session *s, struct pv_rd *r)
         return;
     }
     s->pongs_due--;
+    judge_clock(s, pv_skew_ms(pong.wall_ms, pv_env_wall_ms(s->ctx->handshake.env)));
     if (s->ping_cookie == 0 || pong.cookie != s->ping_cookie)
         return;
     s->ping_cookie = 0;

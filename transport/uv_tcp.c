@@ -517,7 +517,8 @@ bool pv_tcp_traffic(const struct pv_tcp *t, pv_link link, struct pv_tcp_traffic 
     *out = (struct pv_tcp_traffic){.in_bytes = l->in.total,
                                    .out_bytes = l->out.total,
                                    .in_rate = pv_rate_per_s(&l->in, now_ms),
-                                   .out_rate = pv_rate_per_s(&l->out, now_ms)};
+                                   .out_rate = pv_rate_per_s(&l->out, now_ms),
+                                   .skew_ms = pv_session_peer(l->session)->handshake.skew_ms};
     return true;
 }
 

@@ -91,6 +91,7 @@ void pv_tcp_peer_status(const struct pv_tcp *t, size_t index, struct pv_tcp_peer
 
 struct pv_tcp_traffic { /* of one link since it was opened; bytes as on the wire, and per second */
     uint64_t in_bytes, out_bytes, in_rate, out_rate;
+    int64_t skew_ms; /* the peer's clock minus ours, when it last told */
 };
 /* Our own limits of bandwidth were in the way within the last seconds. */
 bool pv_tcp_slowed(const struct pv_tcp *t, pv_link link);

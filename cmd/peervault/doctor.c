@@ -14,8 +14,6 @@
 
 #include <stdio.h>
 
-enum { SKEW_MS = 60000 };
-
 /* ---- what is wrong ---- */
 
 struct findings {
@@ -43,7 +41,7 @@ static void judge_peer(struct findings *f, const json_t *p)
     const char *who = pv_json_text(p, "node");
     if (who[0] == '\0')
         who = pv_json_text(p, "address");
-    if (skew > SKEW_MS || skew < -SKEW_MS)
+    if (skew > PV_SKEW_WARN_MS || skew < -PV_SKEW_WARN_MS)
         note(f, "the clock of %.17s is %lld s %s ours: set the wrong one (beyond 300 s they part)",
              who, (skew < 0 ? -skew : skew) / 1000, skew > 0 ? "ahead of" : "behind");
     if (pv_json_int(p, "banned_s") > 0)

@@ -166,6 +166,7 @@ const struct pv_limit *pv_limits(size_t *count);
 enum {
     /* ---- network ---- */
     PV_PING_IDLE_MS = 15000,     /* quiet for so long: send PING */
+    PV_SKEW_WARN_MS = 60000,     /* a clock so far off is said in the log, and by doctor */
     PV_SKEW_MS_DEFAULT = 300000, /* handshake clock difference, config max_skew */
     PV_DIAL_MS_MIN = 1000,       /* back-off with full jitter */
     PV_DIAL_MS_MAX = 300000,

@@ -55,6 +55,7 @@ void pv_server_describe_link(void *arg, pv_link link, json_t *peer)
     struct pv_tcp_traffic traffic;
     if (s->tcp == NULL || !pv_tcp_traffic(s->tcp, link, &traffic))
         return;
+    json_object_set_new(peer, "skew_ms", json_integer((json_int_t)traffic.skew_ms));
     json_object_set_new(peer, "in_bytes", json_integer((json_int_t)traffic.in_bytes));
     json_object_set_new(peer, "out_bytes", json_integer((json_int_t)traffic.out_bytes));
     json_object_set_new(peer, "in_rate", json_integer((json_int_t)traffic.in_rate));

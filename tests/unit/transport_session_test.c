@@ -764,6 +764,45 @@ Test(session, ping_measures)
     fix_free(f);
 }
 
+static unsigned times(const char *text, const char *part)
+{
+    unsigned count = 0;
+    for (const char *p = text; (p = strstr(p, part)) != NULL; p++)
+        count++;
+    return count;
+}
+
+/* A clock that is set while a session lasts is noticed by the PONG, not only by the next M1. */
+Test(session, the_clock_of_the_peer_is_watched)
+{
+    static const struct {
+        int64_t by_ms;
+        bool off;
+    } steps[] = {{0, false},      {60000, false}, {1, true},     {1000, true},
+                 {-61001, false}, {-60001, true}, {60001, false}};
+    const char *warning = "clock differs";
+    unsigned warned = 0;
+    struct fix *f = fix_new();
+    connect_both(f);
+    int64_t skew_ms = pv_session_peer(f->a.s)->handshake.skew_ms;
+    bool was_off = false;
+    for (size_t i = 0; i < PV_COUNT(steps); i++) {
+        f->b.node.clock.wall_ms += (uint64_t)steps[i].by_ms;
+        skew_ms += steps[i].by_ms;
+        cr_assert_eq(pv_session_ping(f->a.s), PV_OK);
+        settle(f);
+        cr_assert_eq(pv_session_peer(f->a.s)->handshake.skew_ms, skew_ms);
+        warned += steps[i].off && !was_off;
+        was_off = steps[i].off;
+        cr_assert_eq(times(f->a.node.log.text, warning), warned, "step %zu: %s", i,
+                     f->a.node.log.text);
+    }
+    cr_assert_eq(warned, 2);
+    cr_assert_not(pvt_log_has(&f->b.node.log, warning), "who did not ask was not told");
+    cr_assert_not(f->a.down);
+    fix_free(f);
+}
+
 Test(session, unasked_pong_is_a_fault)
 {
     struct fix *f = fix_new();
