@@ -9,6 +9,7 @@
  */
 #include "crypto/keyring.h"
 
+#include "crypto/body.h"
 #include "crypto/hash.h"
 #include "crypto/secret_file.h"
 #include "internal/base/mem.h"
@@ -20,7 +21,7 @@ enum {
     KEY_HEX_LEN = 2 * PV_KEY_LEN,
     KID_HEX_LEN = 2 * PV_KID_LEN,
     SUM_LINE_LEN = 4 + 2 * PV_HASH_LEN + 1,
-    FILE_LEN_MAX = 8192, /* 16 keys of <= 130 bytes and 2 tokens of <= 1055 are 4.2 KiB */
+    FILE_LEN_MAX = 16384, /* 16 keys of <= 130 bytes, 2 tokens of <= 1055, 32 invites of <= 145 */
 };
 
 static const char file_name[] = "keyring";
@@ -217,6 +218,48 @@ void pv_keyring_drop_old_tokens(struct pv_keyring *k)
     if (k->token_count > 1)
         k->token_count = 1;
     pv_wipe(&k->tokens[1], sizeof k->tokens - sizeof k->tokens[0]);
+    k->overlap_until_s = 0;
+}
+
+struct pv_keyring_invite *pv_keyring_find_invite(struct pv_keyring *k,
+                                                 const uint8_t id[static PV_INVITE_ID_LEN])
+{
+    for (size_t i = 0; i < k->invite_count; i++)
+        if (memcmp(k->invites[i].id, id, PV_INVITE_ID_LEN) == 0)
+            return &k->invites[i];
+    return NULL;
+}
+
+void pv_keyring_take_doors(struct pv_keyring *k, const struct pv_keyring *from)
+{
+    memcpy(k->tokens, from->tokens, sizeof k->tokens);
+    k->token_count = from->token_count;
+    k->overlap_until_s = from->overlap_until_s;
+    memcpy(k->invites, from->invites, sizeof k->invites);
+    k->invite_count = from->invite_count;
+}
+
+enum pv_err pv_keyring_add_invite(struct pv_keyring *k, const struct pv_invite *invite)
+{
+    if (pv_keyring_find_invite(k, invite->id) != NULL)
+        return PV_E_EXISTS;
+    if (k->invite_count == PV_INVITES_MAX)
+        return PV_E_LIMIT;
+    struct pv_keyring_invite *slot = &k->invites[k->invite_count++];
+    *slot = (struct pv_keyring_invite){.role = invite->role, .expires_s = invite->expires_s};
+    memcpy(slot->id, invite->id, sizeof slot->id);
+    memcpy(slot->secret, invite->secret, sizeof slot->secret);
+    return PV_OK;
+}
+
+void pv_keyring_drop_invites(struct pv_keyring *k, uint64_t now_s)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < k->invite_count; i++)
+        if (k->invites[i].expires_s > now_s)
+            k->invites[kept++] = k->invites[i];
+    k->invite_count = kept;
+    pv_wipe(&k->invites[kept], (PV_INVITES_MAX - kept) * sizeof k->invites[0]);
 }
 
 /* ---- the file ------------------------------------------------------------------------------ */
@@ -226,11 +269,17 @@ static void wr_text(struct pv_wr *w, const char *text)
     pv_wr_bytes(w, text, strlen(text));
 }
 
-static void wr_created(struct pv_wr *w, uint64_t created_s)
+static void wr_seconds(struct pv_wr *w, uint64_t seconds)
 {
     char number[24];
-    snprintf(number, sizeof number, " %llu\n", (unsigned long long)created_s);
+    snprintf(number, sizeof number, " %llu", (unsigned long long)seconds);
     wr_text(w, number);
+}
+
+static void wr_created(struct pv_wr *w, uint64_t created_s)
+{
+    wr_seconds(w, created_s);
+    wr_text(w, "\n");
 }
 
 static void wr_hex(struct pv_wr *w, const uint8_t *bytes, size_t len)
@@ -240,6 +289,21 @@ static void wr_hex(struct pv_wr *w, const uint8_t *bytes, size_t len)
     pv_hex_encode(hex, bytes, len);
     wr_text(w, hex);
     pv_wipe(hex, sizeof hex);
+}
+
+static void write_invite(struct pv_wr *w, const struct pv_keyring_invite *invite)
+{
+    wr_text(w, "invite ");
+    wr_hex(w, invite->id, sizeof invite->id);
+    wr_text(w, " ");
+    wr_hex(w, invite->secret, sizeof invite->secret);
+    wr_text(w, invite->role == PV_ROLE_KEYED ? " keyed" : " blind");
+    wr_seconds(w, invite->expires_s);
+    if (invite->used) {
+        wr_text(w, " ");
+        wr_hex(w, invite->joiner.b, PV_ID_LEN);
+    }
+    wr_text(w, "\n");
 }
 
 static void write_text(struct pv_wr *w, const struct pv_keyring *k)
@@ -264,6 +328,18 @@ static void write_text(struct pv_wr *w, const struct pv_keyring *k)
         wr_text(w, "token ");
         wr_text(w, k->tokens[i].text);
         wr_created(w, k->tokens[i].created_s);
+    }
+    if (k->overlap_until_s != 0) {
+        wr_text(w, "overlap");
+        wr_seconds(w, k->overlap_until_s);
+        wr_text(w, "\n");
+    }
+    for (size_t i = 0; i < k->invite_count; i++)
+        write_invite(w, &k->invites[i]);
+    if (k->has_root) {
+        wr_text(w, "root ");
+        wr_hex(w, k->root.b, PV_ID_LEN);
+        wr_text(w, "\n");
     }
 }
 
@@ -377,6 +453,48 @@ static enum pv_err parse_token(struct pv_keyring *k, char *rest)
     return PV_OK;
 }
 
+static bool parse_hex(uint8_t *dst, size_t len, const char *word)
+{
+    return word != NULL && pv_hex_decode(dst, len, word, strlen(word)) == PV_OK;
+}
+
+static enum pv_err parse_invite(struct pv_keyring *k, char *rest)
+{
+    struct pv_invite invite = {0};
+    bool valid = parse_hex(invite.id, sizeof invite.id, next_word(&rest)) &&
+                 parse_hex(invite.secret, sizeof invite.secret, next_word(&rest));
+    const char *role = valid ? next_word(&rest) : NULL;
+    invite.role = role == NULL                 ? 0
+                  : strcmp(role, "keyed") == 0 ? PV_ROLE_KEYED
+                  : strcmp(role, "blind") == 0 ? PV_ROLE_BLIND
+                                               : 0;
+    valid = valid && invite.role != 0 && parse_seconds(&invite.expires_s, next_word(&rest)) &&
+            pv_keyring_add_invite(k, &invite) == PV_OK;
+    pv_wipe(&invite, sizeof invite);
+    if (!valid || rest == NULL)
+        return valid ? PV_OK : PV_E_CORRUPT;
+    struct pv_keyring_invite *slot = &k->invites[k->invite_count - 1];
+    slot->used = true;
+    return parse_hex(slot->joiner.b, PV_ID_LEN, next_word(&rest)) && rest == NULL ? PV_OK
+                                                                                  : PV_E_CORRUPT;
+}
+
+static enum pv_err parse_root(struct pv_keyring *k, char *rest)
+{
+    if (k->has_root || !parse_hex(k->root.b, PV_ID_LEN, next_word(&rest)) || rest != NULL)
+        return PV_E_CORRUPT;
+    k->has_root = true;
+    return PV_OK;
+}
+
+static enum pv_err parse_overlap(struct pv_keyring *k, char *rest)
+{
+    return k->overlap_until_s == 0 && parse_seconds(&k->overlap_until_s, next_word(&rest)) &&
+                   k->overlap_until_s != 0 && rest == NULL
+               ? PV_OK
+               : PV_E_CORRUPT;
+}
+
 struct dedup_line {
     unsigned number; /* 0: not seen */
     struct pv_kid kid;
@@ -395,6 +513,12 @@ static enum pv_err parse_line(struct pv_keyring *k, struct dedup_line *dedup, ch
         return parse_cluster(k, rest);
     if (strcmp(word, "token") == 0)
         return parse_token(k, rest);
+    if (strcmp(word, "overlap") == 0)
+        return parse_overlap(k, rest);
+    if (strcmp(word, "invite") == 0)
+        return parse_invite(k, rest);
+    if (strcmp(word, "root") == 0)
+        return parse_root(k, rest);
     if (strcmp(word, "dedup") != 0 || dedup->number != 0 ||
         !parse_kid(&dedup->kid, next_word(&rest)) || rest != NULL)
         return PV_E_CORRUPT;

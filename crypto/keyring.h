@@ -1,5 +1,5 @@
 /*
- * The cluster keys and tokens a node holds, in the vault's file "keyring", mode 0600.
+ * The cluster keys, tokens and open invites a node holds, in the vault's file "keyring", mode 0600.
  *
  * Text, one entry a line, so that a person can read and back it up:
  *
@@ -7,6 +7,9 @@
  *   cluster <16 hex kid> <64 hex> active|staged|read-only|retired <created, unix seconds>
  *   dedup <16 hex kid>
  *   token <text> <created>           at most 2, newest first
+ *   overlap <unix seconds>           until then the older token opens the door, too
+ *   invite <8 hex id> <32 hex secret> keyed|blind <expires> [<64 hex node id of who used it>]
+ *   root <64 hex node id>            of a blind node: whose word it takes for who is a member
  *   sum <64 hex>                     SHA-256 of all lines before: the last line, or absent
  *
  * Exactly one cluster key is active, unless there is none (a blind node). A retired key is kept
@@ -15,10 +18,12 @@
 #ifndef PV_CRYPTO_KEYRING_H
 #define PV_CRYPTO_KEYRING_H
 
+#include "crypto/invite.h"
 #include "crypto/keys.h"
 #include "crypto/token.h"
 #include "internal/base/env.h"
 #include "internal/base/fs.h"
+#include "internal/base/limits.h"
 
 enum { PV_KEYRING_KEYS_MAX = 16, PV_KEYRING_TOKENS_MAX = 2 };
 
@@ -37,6 +42,17 @@ struct pv_keyring {
         uint64_t created_s;
     } tokens[PV_KEYRING_TOKENS_MAX];
     size_t token_count;
+    uint64_t overlap_until_s; /* of tokens[1]; 0: not said */
+    struct pv_keyring_invite {
+        uint8_t id[PV_INVITE_ID_LEN], secret[PV_INVITE_SECRET_LEN];
+        uint8_t role; /* enum pv_role */
+        uint64_t expires_s;
+        bool used;
+        struct pv_id joiner; /* if used: this node may come again, no other */
+    } invites[PV_INVITES_MAX];
+    size_t invite_count;
+    bool has_root;
+    struct pv_id root;
 };
 
 void pv_keyring_init(struct pv_keyring *k); /* empty */
@@ -83,5 +99,14 @@ PV_MUST enum pv_err pv_keyring_drop(struct pv_keyring *k, const struct pv_kid *k
 PV_MUST enum pv_err pv_keyring_add_token(struct pv_keyring *k, const char *token,
                                          uint64_t created_s);
 void pv_keyring_drop_old_tokens(struct pv_keyring *k); /* keeps the newest */
+
+/* PV_E_LIMIT: PV_INVITES_MAX are open. PV_E_EXISTS: the id. */
+PV_MUST enum pv_err pv_keyring_add_invite(struct pv_keyring *k, const struct pv_invite *invite);
+/* NULL: there is none, or not any more. */
+struct pv_keyring_invite *pv_keyring_find_invite(struct pv_keyring *k,
+                                                 const uint8_t id[static PV_INVITE_ID_LEN]);
+void pv_keyring_drop_invites(struct pv_keyring *k, uint64_t now_s); /* those that have expired */
+/* Tokens and invites of another keyring instead of its own; the keys stay. */
+void pv_keyring_take_doors(struct pv_keyring *k, const struct pv_keyring *from);
 
 #endif

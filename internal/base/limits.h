@@ -99,6 +99,10 @@
       "a further one is refused with GOODBYE 7", "internal/node/recognise.c") \
     X(MEMBERS_KNOWN_MAX, 256, "member records, expelled ones with them", \
       "further ones are refused", "internal/node/members.c") \
+    X(GUESTS_MAX, 8, "sessions that came by an invite", \
+      "a further one is refused with GOODBYE 7", "internal/cluster/guest.c") \
+    X(INVITES_MAX, 32, "open invites", \
+      "a further one is refused", "crypto/keyring.c") \
     X(POLICY_MAX, 256, "nodes allowed or blocked by this one", \
       "a further decision is refused", "internal/node/policy.c") \
     /* memory: the shares are those of the default mem_limit, and scale with it */ \

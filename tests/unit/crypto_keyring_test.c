@@ -1,5 +1,7 @@
 #include "crypto/keyring.h"
 
+#include "crypto/body.h"
+
 #include "internal/base/mem.h"
 #include "tests/support/support.h"
 #include "tests/unit/crypto_fixture.h"
@@ -112,6 +114,17 @@ Test(keyring, largest_keyring_fits_its_file, .init = setup, .fini = teardown)
     token[PV_TOKEN_LEN_MAX] = 'y';
     token[PV_TOKEN_LEN_MAX + 1] = '\0';
     cr_assert_eq(pv_keyring_add_token(&k, token, 1), PV_E_INVALID);
+    for (unsigned i = 0; i < PV_INVITES_MAX; i++) {
+        struct pv_invite invite = {
+            .role = PV_ROLE_KEYED, .expires_s = UINT64_MAX, .id = {(uint8_t)i}};
+        cr_assert_eq(pv_keyring_add_invite(&k, &invite), PV_OK);
+        cr_assert_eq(pv_keyring_add_invite(&k, &invite), PV_E_EXISTS);
+        k.invites[i].used = true;
+    }
+    struct pv_invite one_more = {.id = {200}};
+    cr_assert_eq(pv_keyring_add_invite(&k, &one_more), PV_E_LIMIT);
+    k.overlap_until_s = UINT64_MAX;
+    k.has_root = true;
     const struct pv_cluster_keys more = pvt_cluster_keys(100);
     cr_assert_eq(pv_keyring_add_cluster_key(&k, more.cluster_key, 1), PV_E_LIMIT);
     cr_assert_eq(pv_keyring_save(&k, pv_fs_real(), dir.fd), PV_OK);
@@ -329,6 +342,18 @@ Test(keyring, bad_lines_are_named, .init = setup, .fini = teardown)
         {HEAD "token a 1\ntoken a 1\n", 3},
         {HEAD "token a 1\ntoken b 1\ntoken c 1\n", 4},
         {HEAD "token a\tb 1\n", 2},
+        {HEAD "overlap\n", 2},
+        {HEAD "overlap 0\n", 2},
+        {HEAD "overlap 5\noverlap 5\n", 3},
+        {HEAD "overlap 5 \n", 2},
+        {HEAD "root\n", 2},
+        {HEAD "root 00\n", 2},
+        {HEAD "invite 01020304 000102030405060708090a0b0c0d0e0f keyed\n", 2},
+        {HEAD "invite 01020304 000102030405060708090a0b0c0d0e0f admin 5\n", 2},
+        {HEAD "invite 010203 000102030405060708090a0b0c0d0e0f blind 5\n", 2},
+        {HEAD "invite 01020304 000102030405060708090a0b0c0d0e blind 5\n", 2},
+        {HEAD "invite 01020304 000102030405060708090a0b0c0d0e0f blind 5 \n", 2},
+        {HEAD "invite 01020304 000102030405060708090a0b0c0d0e0f blind 5 00\n", 2},
     };
     for (size_t i = 0; i < PV_COUNT(bad); i++)
         expect_text(bad[i].format, PV_E_CORRUPT, bad[i].line);
@@ -355,7 +380,7 @@ Test(keyring, mistyped_key_and_token_in_its_place, .init = setup, .fini = teardo
 
 Test(keyring, cut_and_oversized_files, .init = setup, .fini = teardown)
 {
-    static char big[9000];
+    static char big[16400];
     char text[TEXT_MAX];
     struct pv_keyring out;
     unsigned line;
@@ -369,10 +394,10 @@ Test(keyring, cut_and_oversized_files, .init = setup, .fini = teardown)
     }
     memset(big, '\n', sizeof big);
     memcpy(big, HEAD, sizeof HEAD - 1);
-    put_file(big, 8193, 0600);
+    put_file(big, 16385, 0600);
     cr_assert_eq(load(&out, &line), PV_E_CORRUPT);
     cr_assert_eq(line, 0);
-    put_file(big, 8192, 0600);
+    put_file(big, 16384, 0600);
     cr_assert_eq(load(&out, &line), PV_E_CORRUPT);
     cr_assert_eq(line, 2);
 }
@@ -438,4 +463,18 @@ Test(keyring, out_of_memory_is_an_error, .init = setup, .fini = teardown)
     pv_mem_fail_after(UINT64_MAX);
     cr_assert_eq(save_err, PV_E_NOMEM);
     cr_assert_eq(load_err, PV_E_NOMEM);
+}
+
+Test(keyring, invites_lapse, .init = setup, .fini = teardown)
+{
+    struct pv_invite a = {.role = PV_ROLE_BLIND, .expires_s = 10, .id = {1}},
+                     b = {.role = PV_ROLE_BLIND, .expires_s = 11, .id = {2}};
+    cr_assert_eq(pv_keyring_add_invite(&k, &a), PV_OK);
+    cr_assert_eq(pv_keyring_add_invite(&k, &b), PV_OK);
+    pv_keyring_drop_invites(&k, 9);
+    cr_assert_eq(k.invite_count, 2);
+    pv_keyring_drop_invites(&k, 10);
+    cr_assert_eq(k.invite_count, 1);
+    cr_assert_null(pv_keyring_find_invite(&k, a.id));
+    cr_assert_not_null(pv_keyring_find_invite(&k, b.id));
 }
