@@ -74,6 +74,14 @@
       "cancelled; another holder is asked", "internal/node/push_body.c") \
     X(FETCH_STALL_MS, 30000, "ms without a byte of a fetched body", \
       "cancelled; another holder is asked", "internal/node/fetch_peer.c") \
+    X(GUEST_MESSAGES_PER_S, 200, "messages a second of a peer that is not keyed", \
+      "it is not read for a while", "internal/node/quota.c") \
+    X(GUEST_MESSAGES_BURST, 1000, "messages at once of a peer that is not keyed", \
+      "it is not read for a while", "internal/node/quota.c") \
+    X(GUEST_RECORDS_PER_S, 50, "records a second of a peer that is not keyed", \
+      "it is not read for a while", "internal/node/quota.c") \
+    X(GUEST_RECORDS_BURST, 1000, "records at once of a peer that is not keyed", \
+      "it is not read for a while", "internal/node/quota.c") \
     X(STRIKES_MAX, 3, "faults of an identity", \
       "it is banned", "internal/node/strikes.c") \
     X(BAD_BODIES_A_STRIKE, 8, "blobs with the wrong hash of an identity", \

@@ -434,6 +434,7 @@ void pv_node_peer_up(struct pv_node *n, pv_link link, const struct pv_session_pe
     p->up_since_ms = pv_node_now(n);
     p->rtt_ms = UINT64_MAX;
     pv_list_init(&p->early);
+    pv_quota_begin(p);
     (void)snprintf(p->address, sizeof p->address, "%s", address);
     pv_peer_pause(p, true);
     pv_members_peer_up(p);
@@ -449,6 +450,8 @@ void pv_node_peer_message(struct pv_node *n, pv_link link, uint8_t type, const u
     if (p->admitted) {
         struct pv_rd r = pv_rd_of(body, len);
         dispatch(p, type, &r);
+        if (!p->dropped)
+            pv_quota_message(p);
     } else {
         keep_early(p, type, body, len);
     }
@@ -510,7 +513,7 @@ uint64_t pv_node_deadline_ms(const struct pv_node *n)
         return 0;
     if (!n->started || n->closing)
         return UINT64_MAX;
-    uint64_t at = pv_sync_deadline_ms(n);
+    uint64_t at = earlier(pv_sync_deadline_ms(n), pv_quota_deadline_ms(n));
     at = earlier(at, pv_publish_deadline_ms(n));
     at = earlier(at, pv_push_deadline_ms(n));
     return earlier(at, pv_fetch_deadline_ms(n));
@@ -519,6 +522,7 @@ uint64_t pv_node_deadline_ms(const struct pv_node *n)
 void pv_node_tick(struct pv_node *n)
 {
     if (n->started && !n->closing) {
+        pv_quota_tick(n);
         pv_sync_tick(n);
         pv_publish_tick(n);
         pv_push_tick(n);

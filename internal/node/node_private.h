@@ -20,6 +20,7 @@
 #include "internal/node/policy.h"
 #include "internal/node/publish.h"
 #include "internal/node/push.h"
+#include "internal/node/quota.h"
 #include "internal/node/strikes.h"
 #include "internal/node/sync.h"
 
@@ -43,6 +44,7 @@ struct pv_peer {
     uint64_t up_since_ms, rtt_ms;
     unsigned pause_count; /* reading is paused while > 0 (pv_peer_pause) */
     bool admitted, dropped;
+    struct pv_quota quota;
     struct pv_list early; /* messages that came before admission (node.c) */
     size_t early_bytes;
     struct pv_sync_peer *sync; /* each NULL before attach and after detach */

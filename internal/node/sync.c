@@ -365,9 +365,11 @@ void pv_sync_on_record(struct pv_peer *p, struct pv_rd *r)
     const uint8_t *env;
     size_t len;
     enum pv_err err;
-    while ((err = pv_msg_next_record(r, &env, &len)) == PV_OK && env != NULL)
+    while ((err = pv_msg_next_record(r, &env, &len)) == PV_OK && env != NULL) {
+        pv_quota_record(p);
         if ((err = collect(p, env, len)) != PV_OK)
             break;
+    }
     if (err == PV_E_PROTOCOL)
         pv_peer_misbehaved(p, "malformed record message");
     else if (err != PV_OK)

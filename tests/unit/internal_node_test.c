@@ -150,6 +150,73 @@ Test(node, a_ban_ends_all_sessions_of_the_identity_and_a_restart_the_ban)
     pvt_nodes_release(&net);
 }
 
+/* ---- how fast a peer may talk that is not keyed ---- */
+
+/* Node 0 as node 1 sees it, connected. */
+static struct pv_peer *guest(bool keyed)
+{
+    size_t pos = 0;
+    pvt_nodes_init(&net, 2);
+    (void)pvt_connect(&net, 0, 1);
+    pvt_settle(&net);
+    struct pv_peer *p = pv_node_next_peer(net.nodes[1].node, &pos);
+    cr_assert_not_null(p);
+    p->info.keyed = keyed;
+    pv_quota_begin(p);
+    return p;
+}
+
+static void talk(unsigned count)
+{
+    static const uint8_t error[] = {PV_MSG_ERROR, 0, 9, 0};
+    pv_link link = net.links[net.link_count - 1].number;
+    for (unsigned i = 0; i < count; i++)
+        pv_node_peer_message(net.nodes[1].node, link, error[0], error + 1, sizeof error - 1);
+}
+
+Test(node, a_guest_is_not_read_when_it_talks_too_fast)
+{
+    const struct pv_peer *p = guest(false);
+    talk(PV_GUEST_MESSAGES_BURST - 1);
+    cr_assert_eq(p->pause_count, 0);
+    talk(1);
+    cr_assert_eq(p->pause_count, 1, "the last one it has");
+    talk(1); /* had been read already */
+    cr_assert_eq(p->pause_count, 1);
+    pvt_advance(&net, 2 * 1000 / PV_GUEST_MESSAGES_PER_S - 1);
+    cr_assert_eq(p->pause_count, 1);
+    pvt_advance(&net, 1);
+    cr_assert_eq(p->pause_count, 0);
+    cr_assert(pvt_connected(&net, 0, 1), "it is no fault");
+    pvt_nodes_release(&net);
+}
+
+Test(node, records_of_a_guest_count_for_themselves)
+{
+    struct pv_peer *p = guest(false);
+    for (unsigned i = 0; i < PV_GUEST_RECORDS_BURST - 1; i++)
+        pv_quota_record(p);
+    talk(1);
+    cr_assert_eq(p->pause_count, 0);
+    pv_quota_record(p);
+    talk(1);
+    cr_assert_eq(p->pause_count, 1);
+    pvt_advance(&net, 1000 / PV_GUEST_RECORDS_PER_S);
+    cr_assert_eq(p->pause_count, 0);
+    pvt_nodes_release(&net);
+}
+
+Test(node, a_keyed_member_may_talk_as_fast_as_it_can)
+{
+    struct pv_peer *p = guest(true);
+    talk(5 * PV_GUEST_MESSAGES_BURST);
+    for (unsigned i = 0; i < 5 * PV_GUEST_RECORDS_BURST; i++)
+        pv_quota_record(p);
+    talk(1);
+    cr_assert_eq(p->pause_count, 0);
+    pvt_nodes_release(&net);
+}
+
 Test(node, closing_with_everything_under_way)
 {
     struct pvt_record rec;
