@@ -1,6 +1,11 @@
 /*
  * Keeps the added addresses connected: dialer.h says when, this file resolves the name, tries the
- * resulting addresses one after the other until a session is up, and tells the dialer how it went.
+ * resulting addresses until a session is up, and tells the dialer how it went.
+ *
+ * The addresses are tried in the order of the system, but with IPv6 and IPv4 in turns, and the next
+ * one a little while after the one before, whether that has failed by then or not: a way that leads
+ * nowhere costs PV_CONNECT_STAGGER_MS, not PV_CONNECT_MS. The first connection that stands is used,
+ * the others are given up, and their addresses come again when it turns out to be no peer.
  */
 #include "internal/base/limits.h"
 #include "internal/base/mem.h"
@@ -60,7 +65,12 @@ static bool connect_found(struct dial *d, int *status)
         *status =
             uv_tcp_connect(&l->connect, &l->socket, (const struct sockaddr *)&l->peer, on_connect);
         if (*status == 0) {
-            pv_link_arm(l, pv_env_mono_ms(t->env) + PV_CONNECT_MS);
+            uint64_t now_ms = pv_env_mono_ms(t->env);
+            bool others = d->found_next < d->found_count;
+            pv_link_arm(l, now_ms + PV_CONNECT_MS);
+            d->connecting++;
+            d->next_at_ms = others ? now_ms + PV_CONNECT_STAGGER_MS : 0;
+            pv_tcp_arm(t);
             return true;
         }
         l->dial = NULL;
@@ -71,14 +81,18 @@ static bool connect_found(struct dial *d, int *status)
 
 static bool look_up(struct dial *d, int *status);
 
-/* Likewise of all addresses that were given; else this dial has failed. status: why the last one
- * has. */
+/* Likewise of all addresses that were given; else, once none of them is waited for, this dial has
+ * failed. status: why the last one has. */
 static void connect_next(struct dial *d, int status)
 {
     struct pv_tcp *t = d->t;
+    d->next_at_ms = 0;
     for (;;) {
         bool more = d->address_next < d->address_count && !d->retired;
-        if ((more || d->found_next < d->found_count) && t->link_count >= t->connections_max) {
+        bool full = t->link_count >= t->connections_max;
+        if (d->connecting > 0 && (full || d->found_next == d->found_count))
+            return;
+        if (full && (more || d->found_next < d->found_count)) {
             failed(d, PV_REFUSED_NOT, "too many connections");
             return;
         }
@@ -93,10 +107,28 @@ static void connect_next(struct dial *d, int status)
     }
 }
 
+/* One stands: the others are not waited for, but may be tried later in this dial. */
+static void give_up_others(struct dial *d, const struct link *stands)
+{
+    PV_LIST_EACH(&d->t->links, e)
+    {
+        struct link *other = PV_LIST_ENTRY(e, struct link, all);
+        if (other->dial != d || other == stands)
+            continue;
+        d->found[--d->found_next] = other->peer; /* those before found_next are done with */
+        other->dial = NULL;
+        pv_link_close(other);
+    }
+    d->connecting = 0;
+    d->next_at_ms = 0;
+}
+
 void pv_dial_connected(struct link *l, int status)
 {
     struct dial *d = l->dial;
+    d->connecting--;
     if (status == 0) {
+        give_up_others(d, l);
         size_t token = d->dialer.token;
         pv_link_open(l, token < d->t->ctx->handshake.token_count ? token : 0);
         return;
@@ -118,6 +150,26 @@ static void add_found(struct dial *d, const struct sockaddr *a, size_t len)
         d->found_count++;
 }
 
+/* Families in turns, the first one first. */
+static void interleave(struct dial *d)
+{
+    struct sockaddr_storage sorted[TCP_RESOLVED_MAX];
+    size_t at[2] = {0, 0}; /* of the family of the first, and of the other */
+    for (size_t i = 0; i < d->found_count; i++) {
+        size_t turn = i % 2;
+        for (unsigned tries = 0; tries < 2; tries++, turn = 1 - turn) {
+            size_t *k = &at[turn];
+            while (*k < d->found_count &&
+                   (d->found[*k].ss_family == d->found[0].ss_family) != (turn == 0))
+                ++*k;
+            if (*k < d->found_count)
+                break;
+        }
+        sorted[i] = d->found[at[turn]++];
+    }
+    memcpy(d->found, sorted, d->found_count * sizeof sorted[0]);
+}
+
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
 {
     struct dial *d = request->data;
@@ -128,6 +180,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
         if (a->ai_family == AF_INET || a->ai_family == AF_INET6)
             add_found(d, a->ai_addr, a->ai_addrlen);
     uv_freeaddrinfo(list);
+    interleave(d);
     if (t->closing)
         pv_tcp_finish(t);
     else
@@ -242,6 +295,8 @@ void pv_dial_due(struct pv_tcp *t, uint64_t now_ms)
 {
     for (size_t i = 0; i < t->dial_count; i++) {
         struct dial *d = t->dials[i];
+        if (d->next_at_ms != 0 && d->next_at_ms <= now_ms)
+            connect_next(d, UV_ETIMEDOUT);
         if (d->retired || pv_dialer_due_ms(&d->dialer) > now_ms)
             continue;
         uint64_t after_ms = d->dialer.has_node_id ? allowed_ms(t, &d->dialer.node_id) : 0;
@@ -258,8 +313,11 @@ uint64_t pv_dial_next_ms(const struct pv_tcp *t)
 {
     uint64_t next_ms = UINT64_MAX;
     for (size_t i = 0; i < t->dial_count; i++) {
-        uint64_t due_ms = pv_dialer_due_ms(&t->dials[i]->dialer);
-        if (due_ms < next_ms && !t->dials[i]->retired)
+        const struct dial *d = t->dials[i];
+        uint64_t due_ms = d->retired ? UINT64_MAX : pv_dialer_due_ms(&d->dialer);
+        if (d->next_at_ms != 0 && d->next_at_ms < due_ms)
+            due_ms = d->next_at_ms;
+        if (due_ms < next_ms)
             next_ms = due_ms;
     }
     return next_ms;

@@ -184,6 +184,7 @@ enum {
     PV_DIAL_MS_MAX = 300000,
     PV_DIAL_CUT_MS_MAX = 16000, /* after a session that the network cut */
     PV_SIMULTANEOUS_DIAL_MS = 10000,
+    PV_CONNECT_STAGGER_MS = 300, /* without an answer: another address of the peer is asked, too */
     PV_LINGER_MS = 2000,       /* longest wait for GOODBYE to leave */
     PV_TWICE_MS = 5000,        /* an older session must answer so fast to prove it lives */
     PV_CLAIM_MS = 3600000,     /* what a peer claims of this node is shown for so long */

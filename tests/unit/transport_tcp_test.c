@@ -606,6 +606,39 @@ Test(tcp, a_stranger_at_one_address_does_not_hide_the_next)
     finish();
 }
 
+/* An address that swallows what it gets: a listener whose queue is full. */
+static int black_hole(struct sockaddr_storage *address, int fillers[static 8])
+{
+    char text[32];
+    int fd = raw_listen(address, text);
+    cr_assert_eq(listen(fd, 0), 0);
+    for (unsigned i = 0; i < 8; i++) {
+        fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)connect(fillers[i], (struct sockaddr *)address, sizeof(struct sockaddr_in));
+    }
+    return fd;
+}
+
+Test(tcp, an_address_without_answer_does_not_hold_up_the_next)
+{
+    struct sockaddr_storage hole;
+    int fillers[8];
+    begin();
+    int fd = black_hole(&hole, fillers);
+    struct dial *d = dial_two(&hole);
+    cr_assert_lt(d->found_count, TCP_RESOLVED_MAX);
+    d->found[d->found_count++] = a.t->listen_address;
+    RUN_UNTIL((a.link != 0 && b.link != 0) || d->dialer.attempts > 0);
+    cr_assert_eq(d->dialer.attempts, 0, "%s", d->dialer.error);
+    cr_assert_eq(d->found_count, 3);
+    cr_assert_eq(d->found_next, 2, "the one without an answer was not waited for");
+    cr_assert_eq(d->connecting, 0);
+    close(fd);
+    for (unsigned i = 0; i < 8; i++)
+        close(fillers[i]);
+    finish();
+}
+
 Test(tcp, silence_at_one_address_is_what_counts)
 {
     struct sockaddr_storage gone;
