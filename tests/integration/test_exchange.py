@@ -53,3 +53,12 @@ def test_an_expelled_member_is_no_longer_dialled(scene):
     a.run("peers", "forget", absent["node"])
     for node in (a, c):
         wait_until(lambda: not any(p["state"] == "absent" for p in peers(node)), "b to be forgotten")
+
+
+def test_one_port_for_both_families(scene):
+    """[::] is all addresses of the machine, IPv4 ones as well."""
+    a = scene.node("a").start(listen="[::]:0")
+    port = a.address.rsplit(":", 1)[1]
+    for name, host in (("b", "127.0.0.1"), ("c", "[::1]"), ("d", "localhost")):
+        scene.node(name, PEERVAULT_ADVERTISE="none").start(peers=[f"{host}:{port}"])
+    wait_until(lambda: connected(a) == 3, "peers of both families")

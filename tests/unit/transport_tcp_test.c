@@ -420,6 +420,26 @@ Test(tcp, drop_tells_why_and_the_dialler_comes_back)
     finish();
 }
 
+/* A session of a day ends, and its dialler is back at once: who holds part of a body goes on with
+ * it before anybody gives it up. */
+Test(tcp, a_session_that_reached_its_age_begins_anew_at_once)
+{
+    begin();
+    connect_both();
+    struct link *l = PV_LIST_ENTRY(b.t->links.next, struct link, all);
+    struct pv_dialer *d = &b.t->dials[0]->dialer;
+    l->session->created_ms -= PV_SESSION_LIFE_MS;
+    d->up_ms -= PV_DIAL_STABLE_MS;
+    const uint8_t get[] = {PV_MSG_GET, 1};
+    cr_assert_eq(pv_tcp_send(a.t, a.link, get, sizeof get), PV_OK); /* b looks at its clock */
+    RUN_UNTIL(a.downs == 1 && b.downs == 1);
+    cr_assert_eq(a.down_goodbye, PV_BYE_RENEW);
+    cr_assert(d->state == PV_DIALER_DIALLING || pv_dialer_due_ms(d) <= pv_env_mono_ms(&b.env));
+    cr_assert_eq(d->attempts, 0);
+    RUN_UNTIL(a.ups == 2 && b.ups == 2);
+    finish();
+}
+
 /* GOODBYE arrives although the other side was in the middle of sending. */
 Test(tcp, goodbye_is_not_lost_in_unread_data)
 {
