@@ -80,8 +80,8 @@ struct dial {
     bool resolving;
     struct sockaddr_storage found[TCP_RESOLVED_MAX];
     size_t found_count, found_next;
-    size_t connecting;   /* links that wait for one of them to answer */
-    uint64_t next_at_ms; /* when the next one is asked as well; 0: not waited for */
+    size_t connecting;       /* links that wait for one of them to answer */
+    uint64_t next_at_ms;     /* when the next one is asked as well; 0: not waited for */
     enum pv_refusal refusal; /* of this attempt: the one that tells most; NOT: none yet */
     char cause[PV_CAUSE_LEN];
 };

@@ -185,10 +185,10 @@ enum {
     PV_DIAL_CUT_MS_MAX = 16000, /* after a session that the network cut */
     PV_SIMULTANEOUS_DIAL_MS = 10000,
     PV_CONNECT_STAGGER_MS = 300, /* without an answer: another address of the peer is asked, too */
-    PV_LINGER_MS = 2000,       /* longest wait for GOODBYE to leave */
-    PV_TWICE_MS = 5000,        /* an older session must answer so fast to prove it lives */
-    PV_CLAIM_MS = 3600000,     /* what a peer claims of this node is shown for so long */
-    PV_DIAL_STABLE_MS = 30000, /* up for so long: the next back-off starts from the beginning */
+    PV_LINGER_MS = 2000,         /* longest wait for GOODBYE to leave */
+    PV_TWICE_MS = 5000,          /* an older session must answer so fast to prove it lives */
+    PV_CLAIM_MS = 3600000,       /* what a peer claims of this node is shown for so long */
+    PV_DIAL_STABLE_MS = 30000,   /* up for so long: the next back-off starts from the beginning */
 
     /* ---- files ---- */
     PV_BLOB_FILE_MIN = 65536,  /* blobs of at least so many bytes are files, smaller ones rows */
