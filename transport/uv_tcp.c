@@ -140,9 +140,11 @@ static const char *too_many(struct pv_tcp *t, const struct link *l)
 {
     if (t->link_count + kept_for_dials(t) > t->connections_max)
         return "too many connections";
+    if (is_configured(t, &l->peer)) /* strangers from many hosts do not keep it out */
+        return NULL;
     if (t->half_open_count >= PV_HALF_OPEN_MAX || t->half_open_count >= t->connections_max / 2)
         return "too many unfinished handshakes";
-    if (pv_sockaddr_is_loopback(&l->peer) || is_configured(t, &l->peer))
+    if (pv_sockaddr_is_loopback(&l->peer))
         return NULL;
     const struct pv_host host = host_of(&l->peer);
     if (!pv_hosts_admit(t->hosts, &host))

@@ -23,7 +23,7 @@
     X(CONNECTIONS_MAX, 512, "sockets", \
       "closed before a byte is read; fewer with few open files", "transport/uv_tcp.c") \
     X(HALF_OPEN_MAX, 256, "unfinished handshakes", \
-      "closed before a byte is read", "transport/uv_tcp.c") \
+      "closed before a byte is read; configured peers are exempt", "transport/uv_tcp.c") \
     X(HALF_OPEN_PER_HOST_MAX, 8, "handshakes of an IPv4 address or IPv6 /64", \
       "closed; loopback and configured peers are exempt", "transport/uv_tcp.c") \
     X(HANDSHAKES_PER_S, 5, "handshakes a second of an IPv4 address or IPv6 /64", \
