@@ -11,8 +11,8 @@ import struct
 import time
 
 from extract import Damage, MEMBER, TOMBSTONE, check, check_blob, hmac256, parse_record, sha256
-from session import BLIND, BLOBS, DATA, DIGEST, ERROR, FETCH, FIN, FOUND, FULL, GET, LOST, NOT_FOUND, \
-    PING, PONG, RECORD, RECORDS, RST, STORE, STORED, WANT, Session, now_ms
+from session import BLIND, BLOBS, CANCEL, DATA, DIGEST, ERROR, FETCH, FIN, FOUND, FULL, GET, LOST, \
+    NOT_FOUND, PING, PONG, RECORD, RECORDS, RST, STORE, STORED, WANT, Session, now_ms
 
 ROOT, BUCKETS, HASHES = 1, 2, 3
 BUCKET_COUNT = 4096
@@ -50,7 +50,7 @@ class Client(Session):
         self.heard = {}           # bucket -> hashes of a list that is not complete yet
         self.start()
 
-    def run_until(self, done, seconds=20):
+    def run_until(self, done, seconds=120):
         """Serves the other side until done() is true, looked at after each message and now and then."""
         end = time.monotonic() + seconds
         while not done():
@@ -62,7 +62,7 @@ class Client(Session):
                        WANT: self.on_want, FETCH: self.on_want, FOUND: self.on_found,
                        NOT_FOUND: self.on_not_found, STORED: self.on_stored, RECORD: self.on_records,
                        DIGEST: self.on_digest, FULL: self.ignore, LOST: self.ignore,
-                       ERROR: self.ignore}.get(kind)
+                       ERROR: self.ignore, CANCEL: self.ignore}.get(kind)  # all of it has left
             check(handler is not None, f"unknown message {kind}")
             handler(body)
 

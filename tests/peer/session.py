@@ -287,19 +287,21 @@ class WrongClock(Damage):
 class Session:
     """A connection after its handshake: sealed messages in both directions.
 
-    link: "host:port" to dial, or an accepted connection, which makes this side the listener.
-    cluster_key: 64 hex digits, or None for a blind node. source: the address to dial from.
+    link: "host:port" to dial, or a connection, of which this side is the listener unless dialler is
+    true. cluster_key: 64 hex digits, or None for a blind node. source: the
+    address to dial from.
     """
 
     handshake_of = Handshake
 
-    def __init__(self, link, token, cluster_key, identity=None, source=None):
+    def __init__(self, link, token, cluster_key, identity=None, source=None, dialler=None):
         self.identity = identity or Identity()
         self.key = ClusterKey(bytes.fromhex(cluster_key)) if cluster_key else None
         self.role = KEYED if cluster_key else BLIND
         token = token if isinstance(token, Token) else Token(token)
-        self.dialler = isinstance(link, str)
-        self.socket = connect(link, source) if self.dialler else link
+        dials = isinstance(link, str)
+        self.dialler = dials if dialler is None else dialler
+        self.socket = connect(link, source) if dials else link
         try:
             self.shake_hands(self.handshake_of(self.identity, token, self.role))
         except BaseException:
