@@ -65,7 +65,7 @@ libs_from = $(patsubst %,$(B)/lib%.a,$(1))
 BIN := $(B)/peervault
 
 .PHONY: all help deps demo test unit integration asan tsan lint check-layers check-headers \
-        check-gates check-format check-budgets coverage bench million install clean fault
+        check-gates check-format check-budgets coverage bench million install clean fault hostile
 .PHONY: docker-secrets docker-demo docker-test
 all: bin/peervault
 
@@ -153,6 +153,11 @@ fault: $(B)/tests/fault_storage $(BIN)
 
 integration: $(BIN)
 	$(Q)tests/run-integration $(VARIANT) $(BIN)
+
+# What peers may send that are not what they say. A larger DOSE gives figures for the honest one.
+DOSE ?= 5
+hostile: $(BIN)
+	$(Q)tests/run-hostile $(VARIANT) $(BIN) --dose $(DOSE)
 
 # ---- gates ---------------------------------------------------------------------------------------
 # Each must refuse the bad samples that `prove` plants.
@@ -274,7 +279,7 @@ clean:
 	rm -rf build bin
 
 help:
-	@echo 'all deps demo test unit unit-<layer> integration fault asan tsan coverage bench million install uninstall deb docs clean'
+	@echo 'all deps demo test unit unit-<layer> integration hostile fault asan tsan coverage bench million install uninstall deb docs clean'
 	@echo 'docker-demo docker-test docker-secrets'
 	@echo 'lint = check-layers check-headers check-format check-budgets check-gates'
 	@echo 'VARIANT=release|asan|tsan|coverage; V=1 shows commands; CI=1 makes warnings errors'
