@@ -65,7 +65,8 @@ libs_from = $(patsubst %,$(B)/lib%.a,$(1))
 BIN := $(B)/peervault
 
 .PHONY: all help deps demo test unit integration asan tsan lint check-layers check-headers \
-        check-gates check-format check-budgets coverage bench million install clean fault hostile
+        check-gates check-format check-budgets coverage bench million install clean fault hostile \
+        valgrind
 .PHONY: docker-secrets docker-demo docker-test
 all: bin/peervault
 
@@ -112,7 +113,7 @@ below_cmd       := $(LAYERS)
 SUPPORT := $(wildcard tests/support/*.c)
 SUPPORT_storage  := $(wildcard tests/support/storage/*.c) # these need the layer itself
 SUPPORT_internal := $(wildcard tests/support/node/*.c)
-ifneq ($(filter $(VARIANT),asan tsan),)
+ifneq ($(filter $(VARIANT),asan tsan valgrind),)
 PLAIN := tests/support/plain
 $(B)/tests/unit/%.o: ALL_CFLAGS += -isystem $(PLAIN)
 $(call obj,$(wildcard tests/unit/*.c)): $(PLAIN)/criterion/criterion.h # not in .d files: a system's
@@ -131,7 +132,7 @@ $(B)/tests/unit_$(1): $$(call obj,$$(UNIT_$(1)) $(SUPPORT) $(SUPPORT_$(1))) \
 	$(Q)$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(filter -%,$(RUNNER)) $$(LIBS)
 .PHONY: unit-$(1)
 unit-$(1): $(B)/tests/unit_$(1)
-	$(Q)tests/run-unit $(VARIANT) $$<
+	$(Q)tests/run-unit $(VARIANT) $$< $$(if $$(FILTER),--filter '$$(FILTER)')
 endef
 $(foreach l,$(UNIT_LAYERS),$(eval $(call unit_bin,$(l))))
 UNIT_PRESENT := $(foreach l,$(UNIT_LAYERS),$(if $(wildcard tests/unit/$(l)_*_test.c),unit-$(l)))
@@ -181,9 +182,17 @@ check-gates:
 asan:
 	$(Q)$(MAKE) --no-print-directory VARIANT=asan unit integration
 
-# Not the unit tests: Criterion wants its arena where ThreadSanitizer has its shadow memory.
+# The unit tests with threads; the others would only be slow.
+THREADED := @(committer|control|fs|hash|pool|recovery|tcp)/*
 tsan:
+	$(Q)$(MAKE) --no-print-directory VARIANT=tsan FILTER='$(THREADED)' unit-base unit-crypto \
+	    unit-storage unit-transport unit-internal
 	$(Q)$(MAKE) --no-print-directory VARIANT=tsan integration
+
+# Whether codecs, sessions and crypto read a byte that nobody wrote.
+valgrind:
+	$(Q)packaging/deps analyze
+	$(Q)$(MAKE) --no-print-directory VARIANT=valgrind unit-base unit-crypto unit-transport
 
 coverage:
 	$(Q)tests/run-coverage
@@ -279,7 +288,7 @@ clean:
 	rm -rf build bin
 
 help:
-	@echo 'all deps demo test unit unit-<layer> integration hostile fault asan tsan coverage bench million install uninstall deb docs clean'
+	@echo 'all deps demo test unit unit-<layer> integration hostile fault asan tsan valgrind coverage bench million install uninstall deb docs clean'
 	@echo 'docker-demo docker-test docker-secrets'
 	@echo 'lint = check-layers check-headers check-format check-budgets check-gates'
-	@echo 'VARIANT=release|asan|tsan|coverage; V=1 shows commands; CI=1 makes warnings errors'
+	@echo 'VARIANT=release|asan|tsan|valgrind|coverage; FILTER=SUITE/TEST for unit-<layer>; V=1 shows commands; CI=1 makes warnings errors'

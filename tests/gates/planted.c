@@ -6,7 +6,9 @@
 
 #include <criterion/criterion.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -100,4 +102,29 @@ Test(planted, overflows_in_a_child)
         p[1] = 0;
     }
     wait(NULL);
+}
+
+static int shared;
+
+static void *count_up(void *arg)
+{
+    (void)arg;
+    shared++;
+    return NULL;
+}
+
+Test(planted, races)
+{
+    pthread_t other;
+    pthread_create(&other, NULL, count_up, NULL);
+    shared++;
+    pthread_join(other, NULL);
+}
+
+Test(planted, reads_what_nobody_wrote)
+{
+    char *volatile p = pv_malloc(1);
+    if (p[0] == 'x')
+        putchar('x');
+    pv_free(p);
 }
