@@ -152,6 +152,15 @@ fault: $(B)/tests/fault_storage $(BIN)
 	$(Q)tests/fault/rot $(VARIANT) $(BIN) $(SEED)
 	$(Q)LONG=1 tests/run-integration $(VARIANT) $(BIN) memory.
 
+# A daemon that many besiege, with figures; and one that runs for long: MINUTES=n.
+MINUTES ?= 30
+.PHONY: siege soak
+siege: all
+	$(Q)tests/fault/siege bin/peervault
+
+soak: all
+	$(Q)tests/fault/soak --minutes $(MINUTES) bin/peervault
+
 integration: $(BIN)
 	$(Q)tests/run-integration $(VARIANT) $(BIN)
 
