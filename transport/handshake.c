@@ -64,8 +64,10 @@ enum pv_err pv_handshake_new(struct pv_handshake **out, const struct pv_handshak
     h->ctx = ctx;
     h->noise_static = *ctx->noise_static;
     h->step = dialler ? SEND_M1 : AWAIT_M1;
-    if (dialler)
+    if (dialler) {
         h->keys = ctx->tokens[token];
+        h->peer.token = token;
+    }
     h->has_expected = expected != NULL;
     if (h->has_expected)
         h->expected = *expected;
@@ -142,18 +144,34 @@ static bool gate_fits(struct pv_handshake *h, uint8_t msg, const uint8_t *src, s
     return true;
 }
 
-/* Tries every token, always all of them, so that the time does not tell which one fitted. */
+static bool gate_selects_one(struct pv_handshake *h, const struct pv_token_keys *keys,
+                             const uint8_t *src, size_t len)
+{
+    uint8_t tag[GATE_LEN];
+    gate(tag, keys, 1, NULL, src, len - GATE_LEN);
+    if (!pv_secret_equal(tag, src + len - GATE_LEN, GATE_LEN))
+        return false;
+    h->keys = *keys;
+    memcpy(h->tag, tag, sizeof tag);
+    return true;
+}
+
+/* Tries every token and invite, always all of them, so that the time does not tell which one
+ * fitted. */
 static bool gate_selects(struct pv_handshake *h, const uint8_t *src, size_t len)
 {
     const struct pv_handshake_context *ctx = h->ctx;
     bool found = false;
     for (size_t i = 0; i < ctx->token_count; i++) {
-        uint8_t tag[GATE_LEN];
-        gate(tag, &ctx->tokens[i], 1, NULL, src, len - GATE_LEN);
-        if (pv_secret_equal(tag, src + len - GATE_LEN, GATE_LEN)) {
-            h->keys = ctx->tokens[i];
-            memcpy(h->tag, tag, sizeof tag);
+        if (gate_selects_one(h, &ctx->tokens[i], src, len)) {
+            h->peer.token = i;
             found = true;
+        }
+    }
+    for (size_t i = 0; i < ctx->invite_count; i++) {
+        if (gate_selects_one(h, &ctx->invites[i].keys, src, len)) {
+            h->peer.is_guest = found = true;
+            memcpy(h->peer.invite_id, ctx->invites[i].id, sizeof h->peer.invite_id);
         }
     }
     return found;

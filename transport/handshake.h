@@ -12,8 +12,9 @@
 
 #include "crypto/identity.h"
 #include "crypto/noise.h"
-#include "crypto/token.h"
+#include "crypto/invite.h"
 #include "internal/base/env.h"
+#include "internal/base/limits.h"
 #include "transport/replay.h"
 
 enum {
@@ -49,6 +50,11 @@ struct pv_handshake_context {
     const struct pv_noise_static *noise_static;
     struct pv_token_keys tokens[PV_HS_TOKENS_MAX]; /* newest first */
     size_t token_count;
+    struct pv_gate_invite { /* open to diallers besides the tokens */
+        uint8_t id[PV_INVITE_ID_LEN];
+        struct pv_token_keys keys;
+    } invites[PV_INVITES_MAX];
+    size_t invite_count;
     struct pv_replay_cache *replay;
     uint64_t max_skew_ms;
     uint8_t role; /* claimed: enum pv_role */
@@ -86,7 +92,10 @@ struct pv_handshake_peer { /* what the other side proved or claimed */
     uint8_t pub[PV_PUB_LEN];
     uint8_t role;
     uint32_t features;
-    int64_t skew_ms; /* their clock minus ours, from the envelope */
+    int64_t skew_ms;                     /* their clock minus ours, from the envelope */
+    size_t token;                        /* which of ours it was, 0 the newest; not of a guest */
+    bool is_guest;                       /* a dialler that came by an invite: nobody yet */
+    uint8_t invite_id[PV_INVITE_ID_LEN]; /* of a guest */
     /* Timestamps of M1 and M2: both sides know the same two numbers (see duplicate.h). */
     uint64_t dialled_ms, answered_ms;
 };

@@ -17,12 +17,13 @@ enum {
 const char *pv_msg_name(uint8_t type)
 {
     static const char *const names[] = {
-        [PV_MSG_HELLO] = "HELLO", [PV_MSG_PING] = "PING",       [PV_MSG_PONG] = "PONG",
-        [PV_MSG_STORE] = "STORE", [PV_MSG_WANT] = "WANT",       [PV_MSG_STORED] = "STORED",
-        [PV_MSG_GET] = "GET",     [PV_MSG_FOUND] = "FOUND",     [PV_MSG_NOT_FOUND] = "NOT_FOUND",
-        [PV_MSG_FETCH] = "FETCH", [PV_MSG_CANCEL] = "CANCEL",   [PV_MSG_FULL] = "FULL",
-        [PV_MSG_LOST] = "LOST",   [PV_MSG_DIGEST] = "DIGEST",   [PV_MSG_RECORD] = "RECORD",
-        [PV_MSG_ERROR] = "ERROR", [PV_MSG_GOODBYE] = "GOODBYE",
+        [PV_MSG_HELLO] = "HELLO",     [PV_MSG_PING] = "PING",     [PV_MSG_PONG] = "PONG",
+        [PV_MSG_STORE] = "STORE",     [PV_MSG_WANT] = "WANT",     [PV_MSG_STORED] = "STORED",
+        [PV_MSG_GET] = "GET",         [PV_MSG_FOUND] = "FOUND",   [PV_MSG_NOT_FOUND] = "NOT_FOUND",
+        [PV_MSG_FETCH] = "FETCH",     [PV_MSG_CANCEL] = "CANCEL", [PV_MSG_FULL] = "FULL",
+        [PV_MSG_LOST] = "LOST",       [PV_MSG_DIGEST] = "DIGEST", [PV_MSG_RECORD] = "RECORD",
+        [PV_MSG_TOKEN] = "TOKEN",     [PV_MSG_JOIN] = "JOIN",     [PV_MSG_ERROR] = "ERROR",
+        [PV_MSG_GOODBYE] = "GOODBYE",
     };
     return type < PV_COUNT(names) && names[type] != NULL ? names[type] : "?";
 }

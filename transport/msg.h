@@ -13,7 +13,7 @@
 #define PV_TRANSPORT_MSG_H
 
 #include "crypto/body.h"
-#include "crypto/keys.h"
+#include "crypto/keyring.h"
 #include "internal/base/id.h"
 #include "internal/base/rd.h"
 #include "internal/base/wr.h"
@@ -34,10 +34,10 @@ enum pv_msg_type {
     PV_MSG_CANCEL = 12,
     PV_MSG_FULL = 13,
     PV_MSG_LOST = 14,
-    /* 15 DROP: reserved */
+    PV_MSG_TOKEN = 15,
     PV_MSG_DIGEST = 16,
     PV_MSG_RECORD = 17,
-    /* 18 JOIN: reserved */
+    PV_MSG_JOIN = 18,
     PV_MSG_ERROR = 19,
     PV_MSG_GOODBYE = 20,
 };
@@ -53,6 +53,7 @@ enum {
     PV_HELLO_VERSION = 1,
     PV_HELLO_PROOFS_MAX = 16,
     PV_DIGEST_BUCKETS = 4096,
+    PV_JOIN_NAME_MAX = 64,
 };
 
 struct pv_msg_hello {
@@ -163,5 +164,34 @@ PV_MUST enum pv_err pv_msg_next_record(struct pv_rd *r, const uint8_t **env, siz
 PV_MUST enum pv_err pv_msg_get_error(struct pv_rd *r, uint16_t *code,
                                      char text[static PV_MSG_TEXT_MAX + 1]);
 PV_MUST enum pv_err pv_msg_get_goodbye(struct pv_rd *r, uint8_t *reason, uint64_t *last_n);
+
+/*
+ * JOIN (msg_join.c), on sessions under an invite only: the joiner's REQUEST, then the GRANT. name:
+ * what the joiner calls itself, for people. addresses: where members can be reached.
+ */
+enum pv_join_kind { PV_JOIN_REQUEST = 1, PV_JOIN_GRANT = 2 };
+
+struct pv_msg_join { /* holds secrets: wipe it */
+    uint8_t kind;    /* enum pv_join_kind */
+    char name[PV_JOIN_NAME_MAX + 1];
+    uint8_t role;              /* of a GRANT: enum pv_role */
+    struct pv_keyring keyring; /* the newest token; all cluster keys, unless role is blind */
+    uint8_t address_count;
+    char addresses[PV_ADDRESSES_MAX][PV_ADDRESS_MAX + 1];
+};
+void pv_msg_put_join_request(struct pv_wr *w, const char *name);
+void pv_msg_put_join_grant(struct pv_wr *w, uint8_t role, const struct pv_keyring *k,
+                           const char *const *addresses, size_t count);
+/* Large. After an error all of it is zero. */
+PV_MUST enum pv_err pv_msg_get_join(struct pv_rd *r, struct pv_msg_join *m);
+
+/* TOKEN (msg_join.c): the newest token, to members that came with an older one. */
+struct pv_msg_token { /* a secret: wipe it */
+    uint64_t created_s;
+    uint64_t overlap_until_s; /* the older one opens the door until then */
+    char text[PV_TOKEN_LEN_MAX + 1];
+};
+void pv_msg_put_token(struct pv_wr *w, const struct pv_msg_token *m);
+PV_MUST enum pv_err pv_msg_get_token(struct pv_rd *r, struct pv_msg_token *m);
 
 #endif

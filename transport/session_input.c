@@ -184,6 +184,8 @@ static void on_message(struct pv_session *s, const uint8_t *plain, size_t len)
     case PV_MSG_DIGEST:
     case PV_MSG_RECORD:
     case PV_MSG_ERROR:
+    case PV_MSG_JOIN:
+    case PV_MSG_TOKEN:
         s->waiting = (struct pv_session_effect){
             .type = PV_SESSION_MSG, .msg_type = type, .bytes = r.p, .len = pv_rd_left(&r)};
         s->has_waiting = true;

@@ -498,6 +498,7 @@ void pv_tcp_peer_status(const struct pv_tcp *t, size_t index, struct pv_tcp_peer
         .node_id = d->has_node_id ? &d->node_id : NULL,
         .learned = t->dials[index]->learned,
         .last_error = d->error[0] != '\0' ? d->error : NULL,
+        .refusal = t->dials[index]->refusal,
         .next_dial_ms = due_ms != UINT64_MAX ? due_ms : 0,
     };
 }

@@ -82,6 +82,7 @@ struct pv_tcp_peer_status { /* of each added or learned address, for `peers` and
     bool connected;              /* its node is, by whatever link */
     const struct pv_id *node_id; /* last seen there; NULL never */
     const char *last_error;      /* text of the last refusal or failure; NULL none */
+    enum pv_refusal refusal;     /* of the last dial; NOT: none, or for another reason */
     uint64_t next_dial_ms;       /* mono; 0 when not waiting */
     bool learned;                /* by pv_tcp_reach: one entry for a member, its first address */
     bool retired;                /* learned once, and taken back: not of interest */

@@ -510,3 +510,88 @@ Test(msg, names)
     for (uint8_t r = PV_BYE_SHUTDOWN; r <= PV_BYE_RENEW; r++)
         cr_assert_str_neq(pv_goodbye_text(r), "unknown reason");
 }
+
+/* ---- JOIN ---- */
+
+static struct pv_msg_join join;
+static struct pv_keyring ring;
+static uint8_t payload[PV_FRAME_PLAIN_MAX];
+
+static size_t put_grant(uint8_t role)
+{
+    static const char *const addresses[] = {"a:1", "[::1]:2"};
+    struct pv_wr w = pv_wr_of(payload, sizeof payload);
+    pv_msg_put_join_grant(&w, role, &ring, addresses, 2);
+    cr_assert_not(w.bad);
+    return pv_wr_len(&w);
+}
+
+static enum pv_err get_join(size_t len)
+{
+    struct pv_rd r = pv_rd_of(payload + 1, len - 1);
+    return pv_msg_get_join(&r, &join);
+}
+
+static void fill_ring(void)
+{
+    static const uint8_t first[PV_KEY_LEN] = {1}, second[PV_KEY_LEN] = {2};
+    cr_assert_eq(pv_keyring_add_token(&ring, "older", 1), PV_OK);
+    cr_assert_eq(pv_keyring_add_token(&ring, "newer", 2), PV_OK);
+    cr_assert_eq(pv_keyring_add_cluster_key(&ring, first, 3), PV_OK);
+    cr_assert_eq(pv_keyring_add_cluster_key(&ring, second, 4), PV_OK);
+}
+
+Test(msg, join_grant_to_a_keyed_machine)
+{
+    fill_ring();
+    size_t len = put_grant(PV_ROLE_KEYED);
+    cr_assert_eq(get_join(len), PV_OK);
+    cr_assert_eq(join.role, PV_ROLE_KEYED);
+    cr_assert_eq(join.keyring.token_count, 1);
+    cr_assert_str_eq(join.keyring.tokens[0].text, "newer");
+    cr_assert_eq(join.keyring.tokens[0].created_s, 2);
+    cr_assert_eq(join.keyring.key_count, 2);
+    cr_assert_eq(memcmp(join.keyring.keys, ring.keys, sizeof ring.keys), 0);
+    cr_assert_eq(memcmp(&join.keyring.dedup_kid, &ring.dedup_kid, sizeof ring.dedup_kid), 0);
+    cr_assert_eq(join.address_count, 2);
+    cr_assert_str_eq(join.addresses[1], "[::1]:2");
+    for (size_t cut = 1; cut < len; cut++)
+        cr_assert_eq(get_join(cut), PV_E_PROTOCOL, "%zu", cut);
+    payload[len] = 0;
+    cr_assert_eq(get_join(len + 1), PV_E_PROTOCOL);
+    cr_assert_eq(join.keyring.key_count, 0); /* nothing half-read stays */
+}
+
+Test(msg, join_grant_to_a_blind_machine_has_no_key)
+{
+    fill_ring();
+    size_t len = put_grant(PV_ROLE_BLIND);
+    cr_assert_eq(get_join(len), PV_OK);
+    cr_assert_eq(join.keyring.key_count, 0);
+    for (size_t k = 0; k < ring.key_count; k++)
+        for (size_t i = 0; i + PV_KEY_LEN <= len; i++)
+            cr_assert_neq(memcmp(payload + i, ring.keys[k].keys.cluster_key, PV_KEY_LEN), 0);
+    payload[2] = PV_ROLE_KEYED; /* keyed, but without a key */
+    cr_assert_eq(get_join(len), PV_E_PROTOCOL);
+}
+
+Test(msg, join_request)
+{
+    char name[PV_JOIN_NAME_MAX + 1];
+    memset(name, 'n', sizeof name - 1);
+    name[PV_JOIN_NAME_MAX] = '\0';
+    struct pv_wr w = pv_wr_of(payload, sizeof payload);
+    pv_msg_put_join_request(&w, name);
+    size_t len = pv_wr_len(&w);
+    cr_assert_eq(get_join(len), PV_OK);
+    cr_assert_eq(join.kind, PV_JOIN_REQUEST);
+    cr_assert_str_eq(join.name, name);
+    payload[2]++; /* longer than may be, and than is there */
+    payload[len] = 'n';
+    cr_assert_eq(get_join(len + 1), PV_E_PROTOCOL);
+    payload[2] = PV_JOIN_NAME_MAX;
+    payload[3] = 0;
+    cr_assert_eq(get_join(len), PV_E_PROTOCOL);
+    payload[1] = 4; /* no such kind */
+    cr_assert_eq(get_join(2), PV_E_PROTOCOL);
+}
