@@ -148,50 +148,84 @@ static enum pv_err explain_not_found(const char *path, const struct pv_fs *fs, c
     return PV_E_IO;
 }
 
+static void say_not_made(const char *path, const struct pv_fs *fs, enum pv_err *err, char *why)
+{
+    if (*err == PV_E_NOT_FOUND && explain_not_found(path, fs, why) == PV_E_IO)
+        *err = PV_E_IO;
+    else if (*err == PV_E_EXISTS)
+        SAY(why, "there is a vault already: %.300s", path);
+    else if (*err == PV_E_CORRUPT)
+        SAY(why, KEYRING_MISSING, path);
+    else
+        SAY(why, "cannot make the vault %.300s: %s", path, pv_err_text(*err));
+    *err = *err == PV_E_NOT_FOUND ? PV_E_IO : *err; /* NOT_FOUND is for who looks for a vault */
+}
+
+static void say_not_written(const char *path, enum pv_err err, char *why)
+{
+    SAY(why, "cannot write the identity or the keyring in %.300s: %s", path, pv_err_text(err));
+}
+
+/* all_given: the secrets may belong to what lies there. */
+static enum pv_err begin(struct pv_setup *out, const char *path, bool all_given,
+                         const struct pv_env *env, char *why)
+{
+    const struct pv_fs *fs = out->vault.fs;
+    enum pv_err err = pv_vault_create(path, fs);
+    if (err == PV_OK)
+        err = pv_vault_open(&out->vault, path, fs);
+    if (err == PV_OK)
+        err = lock_or_exists(&out->vault, all_given, env);
+    if (err != PV_OK) {
+        say_not_made(path, fs, &err, why);
+        return err;
+    }
+    err = pv_identity_create(&out->identity, fs, out->vault.dir, env);
+    if (err == PV_E_EXISTS) /* left by a creation that was cut short */
+        err = pv_identity_load(&out->identity, fs, out->vault.dir);
+    if (err != PV_OK)
+        say_not_written(path, err, why);
+    return err;
+}
+
+static void clear(struct pv_setup *s, const struct pv_fs *fs)
+{
+    memset(s, 0, sizeof *s);
+    s->vault = (struct pv_vault){.fs = fs, .dir = PV_FD_NONE, .lock = PV_FD_NONE};
+}
+
+enum pv_err pv_setup_begin(struct pv_setup *out, const char *path, const struct pv_fs *fs,
+                           const struct pv_env *env, char *why)
+{
+    clear(out, fs);
+    return begin(out, path, false, env, why);
+}
+
+enum pv_err pv_setup_complete(struct pv_setup *s, const char *path, char *why)
+{
+    enum pv_err err = pv_keyring_save(&s->keyring, s->vault.fs, s->vault.dir);
+    if (err != PV_OK)
+        say_not_written(path, err, why);
+    return err;
+}
+
 enum pv_err pv_setup_create(const char *path, const struct pv_secrets *secrets, bool blind,
                             const struct pv_fs *fs, const struct pv_env *env, char *why)
 {
-    struct pv_vault vault = {.fs = fs, .dir = PV_FD_NONE, .lock = PV_FD_NONE};
-    struct pv_identity identity = {0};
-    struct pv_keyring *keyring = pv_malloc(sizeof *keyring);
-    if (keyring == NULL) {
+    struct pv_setup *s = pv_malloc(sizeof *s);
+    if (s == NULL) {
         SAY(why, "out of memory");
         return PV_E_NOMEM;
     }
-    pv_keyring_init(keyring);
-    enum pv_err err = fill_keyring(keyring, secrets, blind, env, why);
-    if (err != PV_OK)
-        goto out;
-    err = pv_vault_create(path, fs);
+    clear(s, fs);
+    enum pv_err err = fill_keyring(&s->keyring, secrets, blind, env, why);
     if (err == PV_OK)
-        err = pv_vault_open(&vault, path, fs);
+        err = begin(s, path, secrets->token != NULL && (blind || secrets->cluster_key != NULL), env,
+                    why);
     if (err == PV_OK)
-        err = lock_or_exists(
-            &vault, secrets->token != NULL && (blind || secrets->cluster_key != NULL), env);
-    if (err != PV_OK) {
-        if (err == PV_E_NOT_FOUND && explain_not_found(path, fs, why) == PV_E_IO)
-            err = PV_E_IO;
-        else if (err == PV_E_EXISTS)
-            SAY(why, "there is a vault already: %.300s", path);
-        else if (err == PV_E_CORRUPT)
-            SAY(why, KEYRING_MISSING, path);
-        else
-            SAY(why, "cannot make the vault %.300s: %s", path, pv_err_text(err));
-        err = err == PV_E_NOT_FOUND ? PV_E_IO : err; /* NOT_FOUND is for who looks for a vault */
-        goto out;
-    }
-    err = pv_identity_create(&identity, fs, vault.dir, env);
-    if (err == PV_E_EXISTS) /* left by a creation that was cut short */
-        err = pv_identity_load(&identity, fs, vault.dir);
-    if (err == PV_OK)
-        err = pv_keyring_save(keyring, fs, vault.dir);
-    if (err != PV_OK)
-        SAY(why, "cannot write the identity or the keyring in %s: %s", path, pv_err_text(err));
-out:
-    pv_vault_close(&vault);
-    pv_identity_wipe(&identity);
-    pv_keyring_wipe(keyring);
-    pv_free(keyring);
+        err = pv_setup_complete(s, path, why);
+    pv_setup_close(s);
+    pv_free(s);
     return err;
 }
 
@@ -264,8 +298,7 @@ enum pv_err pv_setup_open(struct pv_setup *out, const char *path, const struct p
 {
     (void)env;
     unsigned line = 0;
-    memset(out, 0, sizeof *out);
-    out->vault = (struct pv_vault){.fs = fs, .dir = PV_FD_NONE, .lock = PV_FD_NONE};
+    clear(out, fs);
     enum pv_err err = open_folders(&out->vault, path, fs);
     bool is_open = err == PV_OK;
     if (is_open)

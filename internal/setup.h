@@ -39,6 +39,14 @@ struct pv_setup {
 PV_MUST enum pv_err pv_setup_create(const char *path, const struct pv_secrets *secrets, bool blind,
                                     const struct pv_fs *fs, const struct pv_env *env, char *why);
 /*
+ * A vault whose secrets are still to come (join): folder, lock and identity. What an earlier call
+ * left is gone on with, the identity with it. Errors as of create; close it in any case.
+ */
+PV_MUST enum pv_err pv_setup_begin(struct pv_setup *out, const char *path, const struct pv_fs *fs,
+                                   const struct pv_env *env, char *why);
+/* out->keyring, filled in by the caller, is written: now it is a vault. */
+PV_MUST enum pv_err pv_setup_complete(struct pv_setup *s, const char *path, char *why);
+/*
  * Opens a vault and loads its keyring and identity; takes no lock. Folders that are missing beside
  * a keyring are made, so that the secrets alone, put back from a backup, are a vault. NOT_FOUND: no
  * vault there. INVALID: secrets differ from the keyring's. AUTH: secret files readable by others.

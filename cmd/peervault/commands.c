@@ -1,7 +1,5 @@
 #include "cmd/peervault/commands.h"
 
-#include <string.h>
-
 const struct pv_option pv_global_options[] = {
     {"vault", 0, false, "DIR", "where the vault is, see below"},
     {"json", 0, false, NULL, "one JSON object a result on stdout"},
@@ -102,6 +100,18 @@ static const struct pv_option allow_options[] = {
 static const struct pv_option block_options[] = {
     {"ttl", 0, false, "TIME", "as 30m, 12h, 7d; default: for good"},
     {"reason", 0, false, "TEXT", "why, up to 120 bytes; shown by `peers` here"},
+    {.name = NULL},
+};
+
+static const struct pv_option invite_options[] = {
+    ROLE_OPTION,
+    {"ttl", 0, false, "TIME", "how long the code is good, default 1h, at most 30d"},
+    {"address", 0, false, "HOST:PORT", "where to reach this node; default: what it knows"},
+    {.name = NULL},
+};
+
+static const struct pv_option join_options[] = {
+    {"listen", 0, false, "ADDR:PORT", "where its daemon will listen, default 127.0.0.1:3000"},
     {.name = NULL},
 };
 
@@ -380,6 +390,35 @@ const struct pv_command pv_commands[] = {
         .run = pv_cmd_peers_forget,
     },
     {
+        .name = "invite",
+        .arguments = "",
+        .help = "print a code that lets one machine join",
+        .details =
+            "Run `peervault join CODE` there. The code is good for one machine and for a while;\n"
+            "who gets hold of it first joins, so send it as you would a password. A blind\n"
+            "machine, the default, stores what it cannot read and never gets the cluster key.",
+        .json = "{\"code\", \"role\", \"expires_ms\"}",
+        .examples = "peervault invite --role keyed\n"
+                    "peervault invite --ttl 10m --address home.example.org:3000",
+        .options = invite_options,
+        .run = pv_cmd_invite,
+    },
+    {
+        .name = "join",
+        .arguments = "CODE",
+        .help = "make a vault of this machine that belongs to a cluster",
+        .details =
+            "With the code that `peervault invite` printed on a member. Makes the vault, fetches\n"
+            "the token and, unless blind, the cluster keys, and writes the members' addresses\n"
+            "to peervault.conf. When it was cut off, the same command goes on.",
+        .json = "{\"vault\", \"node\", \"role\", \"inviter\", \"peers\"}",
+        .examples = "peervault join pvj1-...@192.0.2.7:3000 --listen 0.0.0.0:3000",
+        .options = join_options,
+        .words_min = 1,
+        .words_max = 1,
+        .run = pv_cmd_join,
+    },
+    {
         .name = "ping",
         .arguments = "NODE",
         .help = "measure the way to a node",
@@ -557,36 +596,3 @@ const struct pv_command pv_commands[] = {
     },
     {.name = NULL},
 };
-
-/* Whether name is the words first and second joined by a space. second NULL: one word. */
-static bool names(const char *name, const char *first, const char *second)
-{
-    size_t len = strlen(first);
-    if (strncmp(name, first, len) != 0)
-        return false;
-    return second == NULL ? name[len] == '\0' : name[len] == ' ' && !strcmp(name + len + 1, second);
-}
-
-const struct pv_command *pv_command_find(const char *const *words, size_t count, size_t *used)
-{
-    const struct pv_command *found = NULL;
-    for (const struct pv_command *c = pv_commands; c->name != NULL; c++) {
-        bool two = strchr(c->name, ' ') != NULL;
-        if (count <= (two ? 1 : 0) || !names(c->name, words[0], two ? words[1] : NULL))
-            continue;
-        found = c;
-        *used = two ? 2 : 1;
-        if (two)
-            break; /* "peers allow" is more than "peers" */
-    }
-    return found;
-}
-
-bool pv_command_needs_second(const char *word)
-{
-    size_t len = strlen(word);
-    for (const struct pv_command *c = pv_commands; c->name != NULL; c++)
-        if (strncmp(c->name, word, len) == 0 && c->name[len] == ' ')
-            return true;
-    return false;
-}

@@ -10,6 +10,8 @@ enum pv_err pv_cluster_new(struct pv_cluster **out, const struct pv_cluster_conf
         return PV_E_NOMEM;
     c->config = *config;
     pv_list_init(&c->pings);
+    pv_list_init(&c->changes);
+    pv_list_init(&c->guests);
     *out = c;
     return PV_OK;
 }
@@ -18,7 +20,7 @@ void pv_cluster_free(struct pv_cluster *c)
 {
     if (c == NULL)
         return;
-    PV_ASSERT(pv_list_empty(&c->pings));
+    PV_ASSERT(pv_list_empty(&c->pings) && pv_list_empty(&c->changes) && pv_list_empty(&c->guests));
     pv_free(c);
 }
 
@@ -27,11 +29,9 @@ bool pv_cluster_request(struct pv_cluster *c, struct pv_request *rq)
     static const struct {
         const char *op;
         void (*start)(struct pv_cluster *c, struct pv_request *rq);
-    } table[] = {{"peers", pv_query_peers},
-                 {"ping", pv_query_ping},
-                 {"allow", pv_query_allow},
-                 {"block", pv_query_block},
-                 {"forget", pv_query_forget}};
+    } table[] = {{"peers", pv_query_peers},   {"ping", pv_query_ping},
+                 {"allow", pv_query_allow},   {"block", pv_query_block},
+                 {"forget", pv_query_forget}, {"invite", pv_query_invite}};
     const char *op = json_string_value(json_object_get(rq->args, "op"));
     for (size_t i = 0; op != NULL && i < PV_COUNT(table); i++) {
         if (strcmp(op, table[i].op) == 0) {

@@ -4,6 +4,8 @@
  *   peers.c      who they are, and how they are reached
  *   ping.c       the way to one of them, measured
  *   decisions.c  allow, block, forget
+ *   invite.c     a code that lets one machine join; guest.c: who comes with it
+ *   secrets.h    tokens and invites, changed while the node runs
  *
  * On the file server's context, whose loop and deadlines it shares.
  */
@@ -11,9 +13,17 @@
 #define PV_CLUSTER_CLUSTER_H
 
 #include "internal/file/files.h"
+#include "storage/vault.h"
 
 struct pv_cluster_config {
     struct pv_files *files; /* outlives it */
+    /* The node's own. Tokens and invites in it are changed here, and nowhere else. */
+    struct pv_keyring *keyring;
+    const struct pv_vault *vault; /* where it is kept */
+    /* May be NULL. Where others can reach this node, and where they can reach any member. */
+    void (*own_addresses)(void *arg, struct pv_address_body *out);
+    void (*member_addresses)(void *arg, struct pv_address_body *out);
+    void (*doors_changed)(void *arg); /* other tokens or invites than before are in the keyring */
     /* May be NULL: the server's own part of a connected peer, and of `peers` (addresses behind
      * which no member is connected). */
     void (*describe_link)(void *arg, pv_link link, json_t *peer);
@@ -28,6 +38,13 @@ void pv_cluster_free(struct pv_cluster *c);
 
 /* True: rq is one of its own, and will be answered. */
 bool pv_cluster_request(struct pv_cluster *c, struct pv_request *rq);
+
+/* Sessions under an invite; the node core is not told of them. True: link is one of them. */
+void pv_cluster_guest_up(struct pv_cluster *c, pv_link link, const struct pv_session_peer *peer,
+                         const char *address);
+bool pv_cluster_guest_message(struct pv_cluster *c, pv_link link, uint8_t type, const uint8_t *body,
+                              size_t len);
+bool pv_cluster_guest_down(struct pv_cluster *c, pv_link link);
 
 /* Passed on by the server after the node got the same event. */
 void pv_cluster_pong(struct pv_cluster *c, pv_link link, uint64_t rtt_ms);

@@ -7,7 +7,10 @@
 
 struct pv_cluster {
     struct pv_cluster_config config;
-    struct pv_list pings; /* ping.c */
+    struct pv_list pings;   /* ping.c */
+    struct pv_list changes; /* secrets.c; the first is under way */
+    struct pv_list guests;  /* guest.c */
+    unsigned guest_count;
 };
 
 /* Each takes over the request and answers it. */
@@ -16,6 +19,7 @@ void pv_query_ping(struct pv_cluster *c, struct pv_request *rq);
 void pv_query_allow(struct pv_cluster *c, struct pv_request *rq);
 void pv_query_block(struct pv_cluster *c, struct pv_request *rq);
 void pv_query_forget(struct pv_cluster *c, struct pv_request *rq);
+void pv_query_invite(struct pv_cluster *c, struct pv_request *rq);
 
 static inline struct pv_node *pv_cluster_node(const struct pv_cluster *c)
 {

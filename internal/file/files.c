@@ -42,12 +42,18 @@ void pv_files_request(struct pv_files *f, struct pv_request *rq)
         {"stat", pv_query_stat},       {"rm", pv_query_rm},           {"status", pv_query_status},
         {"restore", pv_query_restore}, {"history", pv_query_history},
     };
+    bool keyed = pv_keyring_active(pv_node_config(f->config.node)->keyring) != NULL;
     const char *op = json_string_value(json_object_get(rq->args, "op"));
     for (size_t i = 0; op != NULL && i < PV_COUNT(table); i++) {
-        if (strcmp(op, table[i].op) == 0) {
+        if (strcmp(op, table[i].op) != 0)
+            continue;
+        if (keyed || table[i].start == pv_query_status)
             table[i].start(f, rq);
-            return;
-        }
+        else
+            pv_request_fail(rq, PV_EXIT_DENIED,
+                            "this is a blind node, which keeps what it cannot "
+                            "read: ask a keyed one");
+        return;
     }
     pv_request_fail(rq, PV_EXIT_USAGE, "unknown operation: is the server of an older version?");
 }

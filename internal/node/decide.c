@@ -87,20 +87,27 @@ static enum pv_err allow(struct pv_decide *d, struct pv_node *n, const struct pv
 {
     const struct pv_policy_entry *about = &what->about;
     const struct pv_member *m = pv_members_find(n, &about->node_id);
-    bool is_new = m == NULL || m->body.expelled;
-    if (is_new && pv_members_active(n) >= PV_MEMBERS_MAX)
+    struct pv_member_body now = {.role = PV_ROLE_KEYED, .weight = 1, .expelled = true};
+    if (m == NULL && !what->has_pub) {
+        d->decided = PV_DECIDED_EXPECTED;
+        return pv_members_active(n) < PV_MEMBERS_MAX ? put(d, n, what, PV_POLICY_ALLOW)
+                                                     : PV_E_LIMIT;
+    }
+    if (m != NULL)
+        now = m->body;
+    else
+        memcpy(now.subject, what->pub, PV_PUB_LEN);
+    if (now.expelled && pv_members_active(n) >= PV_MEMBERS_MAX)
         return PV_E_LIMIT;
-    d->decided = m == NULL ? PV_DECIDED_EXPECTED : PV_DECIDED_MEMBER;
-    if (m == NULL)
-        return put(d, n, what, PV_POLICY_ALLOW);
-    struct pv_member_body body = m->body;
+    d->decided = PV_DECIDED_MEMBER;
+    struct pv_member_body body = now;
     body.expelled = false;
     body.role = about->role != 0 ? about->role : body.role;
     body.weight = about->weight != 0 ? about->weight : body.weight;
     if (what->has_zone)
         memcpy(body.zone, about->zone, sizeof body.zone);
     enum pv_err err = drop(d, n, &about->node_id);
-    return err == PV_OK ? write_record(d, n, &m->body, &body) : err;
+    return err == PV_OK ? write_record(d, n, &now, &body) : err;
 }
 
 static enum pv_err block(struct pv_decide *d, struct pv_node *n, const struct pv_decision *what)

@@ -24,6 +24,9 @@ struct pv_decision {
      * zone, if has_zone. kind and since_s are filled in. */
     struct pv_policy_entry about;
     bool has_zone;
+    /* Of allow, if the caller knows it: the key that about.node_id is the hash of. */
+    bool has_pub;
+    uint8_t pub[PV_PUB_LEN];
 };
 
 enum pv_decided {

@@ -156,10 +156,25 @@ static bool accept_address(const struct pv_record *rec)
     return pv_id_equal(&rid, &rec->rid);
 }
 
+bool pv_members_root(const struct pv_node *n, const struct pv_id *node_id)
+{
+    const struct pv_keyring *k = n->config.keyring;
+    const struct entry *e = find_entry(n, node_id);
+    return k->has_root && pv_id_equal(&k->root, node_id) && (e == NULL || is_writer(e));
+}
+
+/* Of a blind node's peers nobody can prove a key to it: the records say who has one. */
+static bool vouches(const struct pv_peer *p)
+{
+    bool proved = p->info.keyed || pv_keyring_active(p->node->config.keyring) == NULL;
+    return (proved && is_writer(find_entry(p->node, &p->node_id))) ||
+           pv_members_root(p->node, &p->node_id);
+}
+
 bool pv_members_accept(const struct pv_peer *p, const struct pv_record *rec)
 {
     const struct entry *author = find_author(p->node, rec->author);
-    bool vouched = p->info.keyed && is_writer(find_entry(p->node, &p->node_id));
+    bool vouched = vouches(p);
     if (rec->type == PV_RECORD_MEMBER)
         return accept_member(p, rec, vouched);
     if (author == NULL || (author->m.body.expelled && !vouched))

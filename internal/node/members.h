@@ -5,6 +5,8 @@
  * by a record of ours with generation 0. A peer that claims to be keyed without the proof is sent
  * away with GOODBYE "other cluster key"; one whose record says expelled, with "membership". Our own
  * record is written when the vault is made (pv_members_found_record).
+ * A blind node admits nobody: it takes the word of the node that invited it (the keyring's root)
+ * and of keyed members for who belongs.
  * A peer that returns with another store, or with a count of openings that is not higher although
  * it was started anew, has its held bits cleared, so that everything is offered to it again.
  *

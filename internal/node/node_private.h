@@ -135,6 +135,8 @@ PV_MUST enum pv_err pv_members_seal(uint8_t *env, size_t *len, const struct pv_i
                                     const struct pv_member_body *body, pv_hlc hlc);
 /* GOODBYE to every session of this node. */
 void pv_members_end_sessions(struct pv_node *n, const struct pv_id *node_id);
+/* Whether this is the keyed member whose word a blind node takes for who the others are. */
+bool pv_members_root(const struct pv_node *n, const struct pv_id *node_id);
 /* Notes the session in the member. NULL: p is no member, an expelled one, or blocked here. */
 const struct pv_member *pv_members_connected(struct pv_peer *p);
 /* The peer lost blobs: their held bits are cleared, so that push offers them again. */

@@ -80,7 +80,7 @@ static void fail(struct pv_peer *p, enum pv_err err)
 
 static void admit(struct pv_peer *p)
 {
-    if (pv_members_connected(p) == NULL) {
+    if (pv_members_connected(p) == NULL && !pv_members_root(p->node, &p->node_id)) {
         pv_peer_drop(p, PV_BYE_MEMBERSHIP);
         return;
     }
@@ -172,6 +172,8 @@ static uint8_t refusal(const struct pv_peer *p, const struct pv_member *m,
         return PV_BYE_MEMBERSHIP;
     if (m != NULL && m->body.expelled)
         return PV_BYE_MEMBERSHIP;
+    if (pv_keyring_active(p->node->config.keyring) == NULL) /* it cannot check a proof */
+        return m != NULL || pv_members_root(p->node, &p->node_id) ? 0 : PV_BYE_MEMBERSHIP;
     if (!p->info.keyed && p->info.hello.role == PV_ROLE_KEYED)
         return PV_BYE_CLUSTER_KEY;
     if (m == NULL && !is_allowed && (p->node->config.allowlist || !p->info.keyed))
@@ -215,7 +217,8 @@ void pv_members_peer_up(struct pv_peer *p)
     }
     struct recognise *rc = pv_calloc(1, sizeof *rc);
     enum pv_err err = rc != NULL ? PV_OK : PV_E_NOMEM;
-    if (err == PV_OK && m == NULL) {
+    bool admits = m == NULL && pv_keyring_active(n->config.keyring) != NULL;
+    if (err == PV_OK && admits) {
         rc->env = pv_malloc(PV_RECORD_LEN_MAX);
         err = rc->env != NULL ? pv_node_next_hlc(n, &rc->hlc) : PV_E_NOMEM;
     }

@@ -45,21 +45,40 @@ static void add_interfaces(struct pv_address_body *to, uint16_t port, bool v6_to
     uv_free_interface_addresses(all, count);
 }
 
-void pv_server_advertise(struct server *s)
+void pv_server_own_addresses(void *arg, struct pv_address_body *out)
 {
+    const struct server *s = arg;
     const struct pv_server_config *c = s->config;
-    const char *listening = pv_tcp_listening(s->tcp);
-    struct pv_address_body self = {.capacity_bytes = s->disk_limit_bytes};
+    const char *listening = s->tcp == NULL ? NULL : pv_tcp_listening(s->tcp);
     struct pv_address at;
     bool none = c->advertise_count == 1 && strcmp(c->advertise[0], "none") == 0;
     for (size_t i = 0; i < c->advertise_count && !none; i++)
-        add(&self, c->advertise[i]);
+        add(out, c->advertise[i]);
     if (c->advertise_count == 0 && listening != NULL && pv_address_parse(&at, listening) == PV_OK) {
         bool all_v6 = strcmp(at.host, "::") == 0;
         if (all_v6 || strcmp(at.host, "0.0.0.0") == 0)
-            add_interfaces(&self, at.port, all_v6);
+            add_interfaces(out, at.port, all_v6);
         else
-            add(&self, listening);
+            add(out, listening);
     }
+}
+
+void pv_server_advertise(struct server *s)
+{
+    struct pv_address_body self = {.capacity_bytes = s->disk_limit_bytes};
+    pv_server_own_addresses(s, &self);
     pv_node_advertise(s->node, &self);
+}
+
+void pv_server_member_addresses(void *arg, struct pv_address_body *out)
+{
+    const struct server *s = arg;
+    pv_server_own_addresses(arg, out);
+    size_t count = s->tcp == NULL ? 0 : pv_tcp_peer_count(s->tcp);
+    for (size_t i = 0; i < count; i++) {
+        struct pv_tcp_peer_status st;
+        pv_tcp_peer_status(s->tcp, i, &st);
+        if (st.connected)
+            add(out, st.address);
+    }
 }

@@ -308,6 +308,11 @@ static enum pv_err start_node(struct server *s)
     if (err == PV_OK)
         err = pv_upkeep_new(&s->upkeep, &upkeep);
     struct pv_cluster_config cluster = {.files = s->files,
+                                        .keyring = &c->setup->keyring,
+                                        .vault = &c->setup->vault,
+                                        .own_addresses = pv_server_own_addresses,
+                                        .member_addresses = pv_server_member_addresses,
+                                        .doors_changed = pv_server_doors_changed,
                                         .describe_link = pv_server_describe_link,
                                         .describe_peers = pv_server_describe_peers,
                                         .arg = s};

@@ -34,6 +34,10 @@ struct server {
     struct pv_job_context jobs;
     struct pv_noise_static noise_static;
     struct pv_session_context sessions;
+    struct { /* tokens that were stretched; the newest two */
+        char text[PV_TOKEN_LEN_MAX + 1];
+        struct pv_token_keys keys;
+    } derived[PV_KEYRING_TOKENS_MAX];
     const struct pv_cluster_keys *readable[PV_HELLO_PROOFS_MAX];
     struct pv_tcp *tcp;
     struct pv_node *node;
@@ -50,10 +54,20 @@ void pv_server_stop(struct server *s); /* the end begins; idempotent */
 struct pv_node_io pv_server_node_io(struct server *s);
 PV_MUST enum pv_err pv_server_start_sessions(struct server *s);
 
-/* ---- uv_advertise.c: where we can be reached, to the node ---- */
+/* ---- uv_advertise.c: where we can be reached, to the node, and for struct pv_cluster_config ----
+ */
 void pv_server_advertise(struct server *s);
+void pv_server_own_addresses(void *arg, struct pv_address_body *out);
+void pv_server_member_addresses(void *arg, struct pv_address_body *out);
 
-/* ---- uv_describe.c: for struct pv_files_config; arg is the server ---- */
+/* ---- uv_doors.c ---- */
+/* Takes tokens and invites from the keyring; handshakes under way keep theirs. On errors the tokens
+ * stay as they were. An embedded server, which talks to nobody, has none. */
+PV_MUST enum pv_err pv_server_open_doors(struct server *s);
+void pv_server_doors_changed(void *arg); /* for struct pv_cluster_config */
+
+/* ---- uv_describe.c: for struct pv_files_config and struct pv_cluster_config; arg is the server
+ * ---- */
 void pv_server_describe_status(void *arg, json_t *status);
 void pv_server_describe_link(void *arg, pv_link link, json_t *peer);
 void pv_server_describe_peers(void *arg, json_t *peers);

@@ -84,20 +84,25 @@ struct pv_node_io pv_server_node_io(struct server *s)
 static void tcp_up(void *ctx, pv_link link, const struct pv_session_peer *peer, const char *address)
 {
     struct server *s = ctx;
-    pv_node_peer_up(s->node, link, peer, address);
+    if (peer->handshake.is_guest)
+        pv_cluster_guest_up(s->cluster, link, peer, address);
+    else
+        pv_node_peer_up(s->node, link, peer, address);
 }
 
 static void tcp_message(void *ctx, pv_link link, uint8_t type, const uint8_t *body, size_t len)
 {
     struct server *s = ctx;
-    pv_node_peer_message(s->node, link, type, body, len);
+    if (!pv_cluster_guest_message(s->cluster, link, type, body, len))
+        pv_node_peer_message(s->node, link, type, body, len);
 }
 
 static void tcp_data(void *ctx, pv_link link, uint32_t stream, uint8_t flags, const uint8_t *bytes,
                      size_t len)
 {
     struct server *s = ctx;
-    pv_node_peer_data(s->node, link, stream, flags, bytes, len);
+    if (!pv_cluster_guest_message(s->cluster, link, 0, NULL, 0)) /* which is none for a guest */
+        pv_node_peer_data(s->node, link, stream, flags, bytes, len);
 }
 
 static void tcp_writable(void *ctx, pv_link link)
@@ -122,6 +127,8 @@ static uint64_t tcp_dial_after_ms(void *ctx, const struct pv_id *node_id)
 static void tcp_down(void *ctx, pv_link link, enum pv_err err, uint8_t goodbye)
 {
     struct server *s = ctx;
+    if (pv_cluster_guest_down(s->cluster, link))
+        return;
     if (err == PV_E_PROTOCOL)
         pv_node_peer_fault(s->node, link);
     if (goodbye == PV_BYE_TWICE)
@@ -159,14 +166,8 @@ enum pv_err pv_server_start_sessions(struct server *s)
                                        .max_skew_ms = c->max_skew_ms,
                                        .role = c->role};
     enum pv_err err = pv_replay_cache_new(&h->replay, c->env);
-    /* An embedded server talks to nobody: it spares the work of stretching a passphrase. */
-    for (size_t i = 0; err == PV_OK && c->daemon && i < k->token_count; i++) {
-        bool weak = false;
-        err = pv_token_derive(&h->tokens[h->token_count++], k->tokens[i].text, &weak);
-        if (weak)
-            PV_LOG(c->env->log, PV_LOG_WARN, PV_SUB_MAIN,
-                   "the token is a short passphrase: `peervault token new` makes a strong one");
-    }
+    if (err == PV_OK)
+        err = pv_server_open_doors(s);
     for (size_t i = 0; i < k->key_count && i < PV_HELLO_PROOFS_MAX; i++)
         if (k->keys[i].state != PV_KEY_RETIRED)
             s->readable[s->sessions.readable_count++] = &k->keys[i].keys;

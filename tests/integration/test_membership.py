@@ -95,3 +95,105 @@ def test_decisions_that_cannot_be(scene):
         assert code == 0 or result.err.count(b"\n") == 1, result
     a.stop()
     a.run("peers", "block", node_id(b), code=5)
+
+
+# ---- invites ----
+
+def newcomer(scene, name):
+    """A machine without a vault and without any secret."""
+    node = scene.node(name)
+    for key in ("PEERVAULT_AUTH_TOKEN", "PEERVAULT_CLUSTER_KEY"):
+        del node.env[key]
+    return node
+
+
+def invite(node, *words):
+    return node.run("invite", *words).text.strip()
+
+
+def test_a_machine_joins_by_one_command_on_each_side(scene):
+    a, b = cluster(scene, "ab")
+    key = a.store(scene.file("f", 3000000))[0]
+    c = newcomer(scene, "c")
+    out = c.run("join", invite(a, "--role", "keyed"), "--listen", "127.0.0.1:0").text
+    assert "role   keyed" in out and a.address in out, out
+    c.start()  # with nothing but what join wrote
+    wait_until(lambda: c.status()["in_sync"] >= 1, "c to be in sync")
+    assert c.get(key) == open(scene.path("f"), "rb").read()
+    assert peer_of(a, c)["role"] == "keyed"
+
+
+def test_an_invite_is_good_for_one_machine(scene):
+    a = scene.node("a", PEERVAULT_MEMBERSHIP="allowlist").start()
+    code = invite(a, "--role", "keyed")
+    b, c = newcomer(scene, "b"), newcomer(scene, "c")
+    b.run("join", code)
+    assert "used by another machine" in c.run("join", code, code=6).err.decode()
+    assert "used by another machine" in a.log()
+    b.run("join", code, code=2)  # it is a vault now
+    b.start()
+    wait_in_sync([a, b])
+    c.run("join", invite(a, "--role", "keyed"))  # goes on with the identity it has
+    c.start()
+    wait_until(lambda: a.status()["in_sync"] == 2, "both to be in sync")
+    assert a.status()["members"] == 3
+
+
+def test_an_invite_outlives_a_restart_but_not_its_time(scene):
+    a = scene.node("a").start()
+    code = invite(a)
+    short = invite(a, "--ttl", "1s")
+    port = a.address
+    a.stop()
+    a.start(listen=port)
+    b, c = newcomer(scene, "b"), newcomer(scene, "c")
+    assert "role   blind" in b.run("join", code).text
+    wait_until(lambda: c.run("join", short, code=None).code == 6, "the invite to lapse")
+
+
+def test_codes_that_are_none(scene):
+    a = scene.node("a").start()
+    code = invite(a, "--role", "keyed")
+    digits, address = code.split("@")
+    wrong = digits[:40] + ("a" if digits[40] != "a" else "b") + digits[41:]
+    b = newcomer(scene, "b")
+    for text in ("", digits, digits + "@", wrong + "@" + address, code + ",", code[:-1] + "x",
+                 "x" + code, code.replace("pvj1", "pvt1")):
+        result = b.run("join", text, code=2)
+        assert result.err.count(b"\n") == 1, result
+    b.run("join", digits.upper() + "@" + address)
+    a.run("invite", "--ttl", "31d", code=2)
+    a.run("invite", "--role", "admin", code=2)
+    a.run("invite", "--address", "nowhere", code=2)
+    assert invite(a, "--address", "home.example.org:3000").endswith("@home.example.org:3000")
+    for _ in range(30):
+        invite(a)
+    assert "invites are open" in a.run("invite", code=1).err.decode()
+    a.stop()
+    a.run("invite", code=5)
+
+
+def test_another_node_cannot_play_the_inviter(scene):
+    a = scene.node("a").start()
+    z = scene.node("z", token=None).start()
+    code = invite(a, "--role", "keyed")
+    b = newcomer(scene, "b")
+    result = b.run("join", code.split("@")[0] + "@" + z.address, code=6)
+    assert b"not known there" in result.err, result
+    b.run("join", code)  # nothing was lost
+
+
+def test_a_blind_machine_joins_and_never_gets_the_key(scene):
+    a = scene.node("a").start()
+    key = a.store(scene.file("f", 3000000))[0]
+    b = newcomer(scene, "b")
+    b.run("join", invite(a, "--role", "blind"))
+    with open(f"{b.vault}/keyring") as f:
+        text = f.read()
+    assert "root " + a.run("id", "--json").json["node_hex"] in text
+    assert "cluster" not in text and scene.cluster_key not in text
+    b.start()
+    wait_until(lambda: b.status()["connected"] == 1 and a.status()["in_sync"] == 1, "b to be in sync")
+    wait_until(lambda: b.status()["blobs"] == a.status()["blobs"] > 0, "blobs at b")
+    assert peer_of(a, b)["role"] == "blind"
+    b.run("get", key, code=6)

@@ -43,7 +43,8 @@ static inline struct pvt_server *pvt_server_with(unsigned nodes, size_t memory_b
     cr_assert_eq(pv_files_new(&s->files, &config), PV_OK);
     struct pv_upkeep_config upkeep = {.files = s->files, .gc_grace_ms = 7 * 24 * 3600 * 1000};
     cr_assert_eq(pv_upkeep_new(&s->upkeep, &upkeep), PV_OK);
-    struct pv_cluster_config cluster = {.files = s->files};
+    struct pv_cluster_config cluster = {
+        .files = s->files, .keyring = &s->net.nodes[0].keyring, .vault = &s->net.nodes[0].vault};
     cr_assert_eq(pv_cluster_new(&s->cluster, &cluster), PV_OK);
     s->net.nodes[0].tick = pvt_files_due;
     s->net.nodes[0].tick_arg = s->files;

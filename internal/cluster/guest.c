@@ -1,0 +1,215 @@
+/*
+ * Guests: sessions that came by an invite. A guest is nobody yet: the node core does not see it,
+ * and JOIN is all that is listened to.
+ *
+ *   up -> REQUEST -> the invite is marked as used by this node (on disk) -> its member record is
+ *   written (on disk) -> GRANT -> the guest says goodbye
+ *
+ * Marked first: of two machines with one code only one gets anything, also across a crash. The same
+ * node may come again until the invite expires, so that a joiner that was cut off is not lost.
+ */
+#include "internal/cluster/cluster_private.h"
+#include "internal/cluster/secrets.h"
+#include "internal/node/decide.h"
+#include "transport/msg.h"
+
+#include <string.h>
+
+enum { GUEST_MS = 30000 };
+
+struct guest {
+    struct pv_cluster *cluster;
+    struct pv_list list; /* of cluster->guests */
+    pv_link link;        /* 0: gone; freed when the work that runs for it is done */
+    struct pv_timer timer;
+    struct pv_id node_id;
+    uint8_t pub[PV_PUB_LEN];
+    uint8_t invite_id[PV_INVITE_ID_LEN];
+    uint8_t role;
+    char address[PV_ADDRESS_MAX + 1];
+    bool asked, working;
+};
+
+static struct guest *find(const struct pv_cluster *c, pv_link link)
+{
+    PV_LIST_EACH(&c->guests, e)
+    {
+        struct guest *g = PV_LIST_ENTRY(e, struct guest, list);
+        if (g->link == link)
+            return g;
+    }
+    return NULL;
+}
+
+static void guest_free(struct guest *g)
+{
+    pv_timer_disarm(&g->timer);
+    pv_list_remove(&g->list);
+    g->cluster->guest_count--;
+    pv_free(g);
+}
+
+static void drop(struct guest *g, uint8_t goodbye)
+{
+    const struct pv_node_io *io = &pv_node_config(pv_cluster_node(g->cluster))->io;
+    if (g->link != 0)
+        io->drop(io->ctx, g->link, goodbye); /* down follows */
+}
+
+static void refuse(struct guest *g, const char *cause)
+{
+    PV_LOG(pv_cluster_env(g->cluster)->log, PV_LOG_WARN, PV_SUB_NODE, "guest refused", "node",
+           pv_log_id(g->node_id.b), "peer", g->address, "cause", cause);
+    drop(g, PV_BYE_MEMBERSHIP);
+}
+
+static void on_late(struct pv_timer *timer)
+{
+    drop(PV_CONTAINER_OF(timer, struct guest, timer), PV_BYE_IDLE);
+}
+
+void pv_cluster_guest_up(struct pv_cluster *c, pv_link link, const struct pv_session_peer *peer,
+                         const char *address)
+{
+    const struct pv_node_io *io = &pv_node_config(pv_cluster_node(c))->io;
+    struct guest *g = c->guest_count < PV_GUESTS_MAX ? pv_calloc(1, sizeof *g) : NULL;
+    if (g == NULL) {
+        io->drop(io->ctx, link, PV_BYE_LIMIT);
+        return;
+    }
+    g->cluster = c;
+    g->link = link;
+    g->node_id = peer->handshake.node_id;
+    memcpy(g->pub, peer->handshake.pub, sizeof g->pub);
+    memcpy(g->invite_id, peer->handshake.invite_id, sizeof g->invite_id);
+    (void)snprintf(g->address, sizeof g->address, "%s", address);
+    g->timer.fire = on_late;
+    pv_list_push_back(&c->guests, &g->list);
+    c->guest_count++;
+    pv_timer_arm(&c->config.files->timers, &g->timer, pv_env_mono_ms(pv_cluster_env(c)) + GUEST_MS);
+}
+
+bool pv_cluster_guest_down(struct pv_cluster *c, pv_link link)
+{
+    struct guest *g = find(c, link);
+    if (g == NULL)
+        return false;
+    g->link = 0;
+    if (!g->working)
+        guest_free(g);
+    return true;
+}
+
+/* ---- the grant ---- */
+
+static void grant(struct guest *g)
+{
+    struct pv_cluster *c = g->cluster;
+    const struct pv_node_io *io = &pv_node_config(pv_cluster_node(c))->io;
+    struct pv_address_body own = {.count = 0};
+    const char *addresses[PV_ADDRESSES_MAX];
+    uint8_t *payload = pv_malloc(PV_FRAME_PLAIN_MAX);
+    if (payload == NULL) {
+        drop(g, PV_BYE_LIMIT);
+        return;
+    }
+    if (c->config.member_addresses != NULL)
+        c->config.member_addresses(c->config.arg, &own);
+    for (size_t i = 0; i < own.count; i++)
+        addresses[i] = own.addresses[i];
+    struct pv_wr w = pv_wr_of(payload, PV_FRAME_PLAIN_MAX);
+    pv_msg_put_join_grant(&w, g->role, c->config.keyring, addresses, own.count);
+    size_t len = pv_wr_len(&w);
+    if (w.bad || io->send(io->ctx, g->link, payload, len) != PV_OK)
+        drop(g, PV_BYE_LIMIT);
+    else
+        PV_LOG(pv_cluster_env(c)->log, PV_LOG_INFO, PV_SUB_NODE, "a machine joined by invite",
+               "node", pv_log_id(g->node_id.b), "peer", g->address, "role",
+               g->role == PV_ROLE_KEYED ? "keyed" : "blind");
+    pv_wipe(payload, PV_FRAME_PLAIN_MAX);
+    pv_free(payload);
+}
+
+static void on_member(void *arg, enum pv_err err, enum pv_decided decided)
+{
+    struct guest *g = arg;
+    (void)decided;
+    g->working = false;
+    if (g->link == 0)
+        guest_free(g);
+    else if (err == PV_OK)
+        grant(g);
+    else
+        refuse(g, pv_err_text(err));
+}
+
+static void on_marked(void *arg, enum pv_err err)
+{
+    struct guest *g = arg;
+    struct pv_decision what = {.kind = PV_DECIDE_ALLOW,
+                               .about = {.node_id = g->node_id, .role = g->role},
+                               .has_pub = true};
+    memcpy(what.pub, g->pub, sizeof what.pub);
+    if (err == PV_OK && g->link != 0 &&
+        pv_decide_start(pv_cluster_node(g->cluster), &what, on_member, g) != NULL)
+        return;
+    g->working = false;
+    if (g->link == 0)
+        guest_free(g);
+    else
+        refuse(g, err == PV_E_NOT_FOUND ? "the invite has expired"
+                  : err == PV_E_EXISTS  ? "the invite was used by another machine"
+                                        : pv_err_text(err == PV_OK ? PV_E_NOMEM : err));
+}
+
+static enum pv_err mark(struct pv_keyring *k, void *arg)
+{
+    struct guest *g = arg;
+    pv_keyring_drop_invites(k, pv_env_wall_ms(pv_cluster_env(g->cluster)) / 1000);
+    struct pv_keyring_invite *invite = pv_keyring_find_invite(k, g->invite_id);
+    if (invite == NULL)
+        return PV_E_NOT_FOUND;
+    if (invite->used && !pv_id_equal(&invite->joiner, &g->node_id))
+        return PV_E_EXISTS;
+    invite->used = true;
+    invite->joiner = g->node_id;
+    g->role = invite->role;
+    return PV_OK;
+}
+
+static void on_request(struct guest *g)
+{
+    struct pv_cluster *c = g->cluster;
+    uint64_t now_s = pv_env_wall_ms(pv_cluster_env(c)) / 1000;
+    g->asked = true;
+    if (pv_policy_blocks(pv_node_policy(pv_cluster_node(c)), &g->node_id, now_s)) {
+        refuse(g, "blocked here");
+        return;
+    }
+    g->working = true;
+    if (pv_secrets_change(c, mark, on_marked, g) != PV_OK) {
+        g->working = false;
+        drop(g, PV_BYE_LIMIT);
+    }
+}
+
+bool pv_cluster_guest_message(struct pv_cluster *c, pv_link link, uint8_t type, const uint8_t *body,
+                              size_t len)
+{
+    struct guest *g = find(c, link);
+    struct pv_rd r = pv_rd_of(body, len);
+    if (g == NULL)
+        return false;
+    struct pv_msg_join *m = pv_malloc(sizeof *m);
+    if (m == NULL)
+        drop(g, PV_BYE_LIMIT);
+    else if (type != PV_MSG_JOIN || g->asked || pv_msg_get_join(&r, m) != PV_OK ||
+             m->kind != PV_JOIN_REQUEST)
+        drop(g, PV_BYE_PROTOCOL);
+    else
+        on_request(g);
+    if (m != NULL)
+        pv_wipe(m, sizeof *m);
+    pv_free(m);
+    return true;
+}

@@ -1,0 +1,35 @@
+/*
+ * The joiner's side of an invite: one session with the inviter, one request, one grant. Blocks, on
+ * a loop of its own; a machine that joins has no server yet.
+ */
+#ifndef PV_SERVER_UV_JOIN_H
+#define PV_SERVER_UV_JOIN_H
+
+#include "crypto/identity.h"
+#include "crypto/invite.h"
+#include "transport/msg.h"
+
+enum { PV_JOIN_WAIT_MS = 60000, PV_JOIN_TEXT_MAX = 400 };
+
+struct pv_join {
+    const struct pv_env *env;
+    const struct pv_identity *identity; /* that the machine will have */
+    const struct pv_invite *invite;
+    const char *const *addresses; /* of the inviter; tried all at once */
+    size_t address_count;
+    const char *name; /* what this machine calls itself; up to PV_JOIN_NAME_MAX bytes */
+};
+
+struct pv_join_result { /* holds secrets: wipe it */
+    struct pv_msg_join grant;
+    struct pv_id inviter;
+    char reached[PV_ADDRESS_MAX + 1]; /* the address that answered */
+};
+
+/*
+ * why (PV_JOIN_TEXT_MAX bytes) gets a line for a person on errors. AUTH: the inviter refused, or
+ * another node answered; TIMEOUT: nobody could be reached in PV_JOIN_WAIT_MS; PROTOCOL; NOMEM.
+ */
+PV_MUST enum pv_err pv_join_ask(struct pv_join_result *out, const struct pv_join *join, char *why);
+
+#endif
