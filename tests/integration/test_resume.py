@@ -73,12 +73,12 @@ class CuttingProxy:
 
 
 def transfer(scene, by_dialler):
-    """All of a file goes from one node to the other over connections that last for 4 MiB each; they
+    """All of a file goes from one node to the other over connections that last for 3 MiB each; they
     see each other through the proxy only."""
     a = scene.node("a", PEERVAULT_ADVERTISE="none").start()
     b = scene.node("b", PEERVAULT_ADVERTISE="none")
-    proxy = CuttingProxy(scene, a.address, 4 * MIB, 4, towards_dialler=not by_dialler)
-    big = scene.file("big", 20 * MIB)
+    proxy = CuttingProxy(scene, a.address, 3 * MIB, 3, towards_dialler=not by_dialler)
+    big = scene.file("big", 13 * MIB)
     if by_dialler:
         b.run("store", big)
     else:
@@ -88,7 +88,7 @@ def transfer(scene, by_dialler):
     wait_in_sync([a, b])
     wait_has_blobs([a, b])
     needed = stored + stored // 100 + 128 * 1024  # frames, handshakes, records
-    assert proxy.cuts == 4, proxy.cuts
+    assert proxy.cuts == 3, proxy.cuts
     assert proxy.sent <= needed + proxy.cuts * STREAMS * STREAM_LOSS, (proxy.sent, needed)
     out = scene.path("out")
     (a if by_dialler else b).run("get", "big", "-o", out)
