@@ -233,6 +233,7 @@ def test_replicas_for_a_full_disk(scene):
     full.stop()
     full.start(peers=[a])
     wait_has_blobs([a, full])
+    wait_in_sync([a, full])  # the records come after the blobs
     assert full.status()["healthy"] is True
     a.stop()
     for key, path in zip(keys, files):
