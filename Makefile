@@ -29,6 +29,7 @@ SAN_tsan  := -fsanitize=thread
 OPT_release  := -O2 -g -D_FORTIFY_SOURCE=2
 OPT_asan     := -O1 -g -fno-omit-frame-pointer $(INSTRUMENTED) $(SAN_asan)
 OPT_tsan     := -O1 -g $(INSTRUMENTED) $(SAN_tsan)
+OPT_valgrind := -O1 -g $(INSTRUMENTED)
 OPT_coverage := -O0 -g $(INSTRUMENTED) --coverage
 LD_asan      := $(SAN_asan)
 LD_tsan      := $(SAN_tsan)
