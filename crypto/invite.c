@@ -48,7 +48,7 @@ void pv_invite_format(char out[static PV_INVITE_TEXT_LEN + 1], const struct pv_i
 
 enum pv_err pv_invite_parse(struct pv_invite *out, const char *text, size_t len)
 {
-    uint8_t bytes[BYTES_LEN], check[CHECK_LEN];
+    uint8_t bytes[BYTES_LEN], check[CHECK_LEN], given[CHECK_LEN];
     if (len != PV_INVITE_TEXT_LEN || strncasecmp(text, prefix, PREFIX_LEN) != 0 ||
         pv_base32_decode(bytes, sizeof bytes, text + PREFIX_LEN, len - PREFIX_LEN) != PV_OK)
         return PV_E_INVALID;
@@ -62,8 +62,9 @@ enum pv_err pv_invite_parse(struct pv_invite *out, const char *text, size_t len)
     pv_rd_copy(&r, in.id, sizeof in.id);
     pv_rd_copy(&r, in.secret, sizeof in.secret);
     in.expires_s = pv_rd_u32(&r);
+    pv_rd_copy(&r, given, sizeof given);
     enum pv_err err = PV_OK;
-    if (memcmp(check, pv_rd_view(&r, CHECK_LEN), CHECK_LEN) != 0)
+    if (memcmp(check, given, sizeof check) != 0)
         err = PV_E_INVALID;
     else if (version != VERSION)
         err = PV_E_UNSUPPORTED;

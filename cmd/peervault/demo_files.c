@@ -31,6 +31,7 @@ enum pv_exit pv_demo_file_make(struct pv_demo_file *f, const struct pv_cli *cli,
         exit = failed(path);
     /* Cut short by Ctrl-C: nobody will compare it. */
     for (uint64_t done = 0; exit == PV_EXIT_OK && done < size && !pv_demo_interrupted();) {
+        PV_ASSERT(file != NULL);
         size_t n = size - done < BLOCK ? (size_t)(size - done) : BLOCK;
         pv_env_random(&cli->env, block, n);
         pv_sha256_update(sha, block, n);
@@ -50,7 +51,7 @@ enum pv_exit pv_demo_file_make(struct pv_demo_file *f, const struct pv_cli *cli,
 
 enum pv_exit pv_demo_file_compare(const struct pv_demo_file *f, const char *path)
 {
-    PV_AUTO_FREE uint8_t *block = pv_malloc(2 * BLOCK);
+    PV_AUTO_FREE uint8_t *block = pv_malloc((size_t)2 * BLOCK);
     FILE *mine = fopen(f->path, "rbe"), *other = fopen(path, "rbe");
     uint64_t done = 0;
     bool same = true;

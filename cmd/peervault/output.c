@@ -44,7 +44,7 @@ static void write_line(const char *text)
     if (err == PV_OK)
         err = pv_append_escaped(&line, text, strlen(text));
     if (err == PV_OK)
-        err = pv_buf_append(&line, "\n", 1);
+        (void)!pv_buf_append(&line, "\n", 1);
     (void)!write(STDERR_FILENO, line.data, line.len);
     pv_buf_release(&line);
 }

@@ -49,7 +49,7 @@ enum pv_err pv_hex_decode(void *dst, size_t dst_len, const char *src, size_t src
             return PV_E_INVALID;
     uint8_t *p = dst;
     for (size_t i = 0; i < dst_len; i++)
-        p[i] = (uint8_t)(hex_value(src[2 * i]) << 4 | hex_value(src[2 * i + 1]));
+        p[i] = (uint8_t)(hex_value(src[2 * i]) * 16 + hex_value(src[2 * i + 1]));
     return PV_OK;
 }
 

@@ -14,9 +14,17 @@ enum {
     HASHES_A_MESSAGE = PV_SCAN_ROWS_MAX, /* below PV_MSG_HASHES_MAX */
 };
 
+/* A peer has one as long as it is in session. */
 static struct pv_digest *digest_of(struct pv_peer *p)
 {
-    return p->sync != NULL ? &p->sync->digest : NULL;
+    return &p->sync->digest;
+}
+
+/* NULL: the peer of a job has left. */
+static struct pv_peer *peer_of(const struct pv_job *job, pv_link link)
+{
+    struct pv_peer *p = pv_node_peer(job->node, link);
+    return p != NULL && p->sync != NULL ? p : NULL;
 }
 
 static const struct pv_env *env_of(const struct pv_peer *p)
@@ -162,12 +170,12 @@ static void roots_differ(struct pv_peer *p, const struct root_job *r, bool answe
 static void root_done(struct pv_job *job)
 {
     struct root_job *r = PV_CONTAINER_OF(job, struct root_job, job);
-    struct pv_peer *p = pv_node_peer(job->node, r->link);
-    struct pv_digest *d = p != NULL ? digest_of(p) : NULL;
-    if (d == NULL) {
+    struct pv_peer *p = peer_of(job, r->link);
+    if (p == NULL) {
         pv_free(r);
         return;
     }
+    struct pv_digest *d = digest_of(p);
     d->root_running = false;
     if (d->have_theirs) {
         bool answered =
@@ -246,8 +254,8 @@ static void take_buckets(struct pv_peer *p, const struct buckets_job *b)
 static void buckets_done(struct pv_job *job)
 {
     struct buckets_job *b = PV_CONTAINER_OF(job, struct buckets_job, job);
-    struct pv_peer *p = pv_node_peer(job->node, b->link);
-    if (p != NULL && digest_of(p) != NULL) {
+    struct pv_peer *p = peer_of(job, b->link);
+    if (p != NULL) {
         if (job->err == PV_OK)
             take_buckets(p, b);
         else
@@ -319,10 +327,9 @@ static void send_list(struct pv_peer *p, const struct list_job *l)
 static void list_done(struct pv_job *job)
 {
     struct list_job *l = PV_CONTAINER_OF(job, struct list_job, job);
-    struct pv_peer *p = pv_node_peer(job->node, l->link);
-    struct pv_digest *d = p != NULL ? digest_of(p) : NULL;
-    if (d != NULL) {
-        d->list_running = false;
+    struct pv_peer *p = peer_of(job, l->link);
+    if (p != NULL) {
+        digest_of(p)->list_running = false;
         if (job->err == PV_OK)
             send_list(p, l);
         else /* a list once begun cannot be left open: the session starts over */
