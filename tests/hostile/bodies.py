@@ -1,4 +1,4 @@
-"""Rows about blobs: offers, bodies and trees that are not what they say, and the disk they would fill."""
+"""Rows about blobs: offers, bodies and trees that are not what they say."""
 import os
 import struct
 import subprocess

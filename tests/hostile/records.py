@@ -28,8 +28,8 @@ def gibberish(identity, kid, kind, rid, hlc, flags=TOMBSTONE):
     """A sealed record by one who lacks the key: all that anyone can check is right."""
     size = padme(512)
     return seal.sign_record(identity, struct.pack(
-        ">4sBBH8sQ32sQQ32s32s32sII", b"PVR1", kind, 1, flags, kid, (hlc >> 16) // 1000 // DAY * DAY, rid,
-        hlc, 0, identity.public, os.urandom(32), os.urandom(32), size, 0) + os.urandom(size + 16))
+        ">4sBBH8sQ32sQQ32s32s32sII", b"PVR1", kind, 1, flags, kid, (hlc >> 16) // 1000 // DAY * DAY,
+        rid, hlc, 0, identity.public, os.urandom(32), os.urandom(32), size, 0) + os.urandom(size + 16))
 
 
 def blind_member(lane):
@@ -71,10 +71,11 @@ def many_tombstones(lane):
     c = blind_member(lane)
     before, hlc, kid = lane.look(others=1), seal.hlc_of(now_ms()), lane.honest.client.key.kid
     stranger = lane.session(Session, key=None, identity=Identity())
-    envelopes = [gibberish(c.identity, kid, FILE, os.urandom(32), hlc) for _ in range(1000 * lane.dose)]
+    envelopes = [gibberish(c.identity, kid, FILE, os.urandom(32), hlc) for _ in range(1000)]
     parts = [envelopes[i:i + 70] for i in range(0, len(envelopes), 70)]
     messages = [b"\x11" + b"".join(struct.pack(">I", len(e)) + e for e in part) for part in parts]
-    lane.pour(stranger, b"".join(stranger.out.seal(1, m) for m in [b"\1" + stranger.hello(), *messages]))
+    hello = b"\1" + stranger.hello()
+    lane.pour(stranger, b"".join(stranger.out.seal(1, m) for m in (hello, *messages)))
     c.acknowledged.clear()
     for message in messages:
         c.send(message[0], message[1:])
@@ -134,7 +135,8 @@ def malformed_bodies(lane):
     bodies = [file(what=4), file(chunker=3), file(zero=1), file(a=1025, tail=b"n" * 1025), file(a=9),
               file(b=5, tail=b"12345"), file(what=1, b=4097, size=4097, root=b"", tail=bytes(4097)),
               file(what=1, b=5, size=6, root=b"", tail=b"12345"), file(size=7), file(secret=b"s" * 32),
-              file(root=bytes(80)), file(root=root[:-1] + b"\1"), file(what=1, b=5, size=5, tail=b"12345")]
+              file(root=bytes(80)), file(root=root[:-1] + b"\1"),
+              file(what=1, b=5, size=5, tail=b"12345")]
     names = [struct.pack(">BBHI32s32s", 1, 1, a, zero, digest, bytes(32)) + name
              for a, zero, name in ((0, 0, b""), (1025, 0, b"n" * 1025), (2, 1, b"nn"), (9, 0, b"n"))]
     wrong = [stated(FILE, digest, body) for body in bodies]

@@ -15,7 +15,8 @@ P = 2**255 - 19
 LOW_ORDER = [n.to_bytes(32, "little") for n in (0, 1, P - 1, P, P + 1)] + [bytes.fromhex(h) for h in (
     "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
     "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157")]
-STRANGE = [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(500),
+STRANGE = [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+           b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(500),
            b"SSH-2.0-OpenSSH_9.2\r\n", b"\0", bytes(65536), b"\xff" * 65536]
 
 

@@ -1,19 +1,17 @@
 """The documents suffice: programs written from them alone read a vault and speak to a daemon.
 
 extract.py, session.py and client.py are those programs. A test here that fails says that the daemon and
-its documents differ; the last ones say what a daemon answers to bytes the protocol forbids.
+its documents differ. What a daemon answers to bytes the protocol forbids: tests/hostile.
 """
 import os
-import struct
 import subprocess
 import sys
 import time
 
 import extract
 from client import Client
-from extract import ClusterKey, Damage, Vault, check_blob, read_file, sha256
-from harness import wait_until
-from session import BLOBS, FETCH, FIN, GOODBYE, HELLO, PING, RST, WANT, Session
+from extract import Damage, Vault, check_blob, read_file, sha256
+from session import BLOBS
 
 MIB = 1 << 20
 
@@ -170,115 +168,3 @@ def test_python_peer_stores_a_blob_and_a_record(scene):
     d.goodbye()
     d.until_closed()
     assert b.get(key) == content
-
-
-# ---- what the protocol forbids ----
-
-def refused(scene, node, c, reason, words):
-    """The session ends so and is named in the log; the daemon serves the next one."""
-    c.socket.settimeout(60)
-    assert c.until_closed() == reason, words
-    wait_until(lambda: words in node.log(), f"{words!r} in the log")
-    assert node.status()["healthy"] is True
-    assert client(scene, node).locate([bytes(32)]) == {bytes(32): False}
-
-
-def silent(scene, node):
-    c = Session(node.address, scene.token, scene.cluster_key)
-    scene.cleanups.append(c.socket.close)
-    return c
-
-
-def asked(stream, blob_id):
-    return struct.pack(">32sII", blob_id, 0, stream)
-
-
-def test_flipped_ciphertext_bit(scene):
-    node = scene.node("a").start()
-    c = client(scene, node)
-    frame = bytearray(c.out.seal(1, bytes([PING]) + bytes(16)))
-    frame[9] ^= 1
-    c.socket.sendall(frame)
-    refused(scene, node, c, None, "a frame failed its authentication")
-
-
-def test_message_before_hello(scene):
-    node = scene.node("a").start()
-    c = silent(scene, node)
-    c.send(PING, bytes(16))
-    refused(scene, node, c, None, "no valid HELLO")
-
-
-def test_wrong_proof(scene):
-    node = scene.node("a").start()
-    for key in (os.urandom(32).hex(), scene.cluster_key):
-        c = silent(scene, node)
-        c.key = ClusterKey(bytes.fromhex(key))
-        hello = c.hello()
-        c.send(HELLO, hello[:-1] + bytes([hello[-1] ^ 1]))
-        refused(scene, node, c, 4, "other cluster key")
-
-
-def test_unknown_message_types(scene):
-    node = scene.node("a").start()
-    for kind in (0, 4, 15, 18, 21, 255):
-        c = client(scene, node)
-        c.send(kind)
-        refused(scene, node, c, 8, "unknown or unexpected message")
-
-
-def test_frame_lengths_out_of_range(scene):
-    node = scene.node("a").start()
-    for length in (16, 65553, 0xffffffff):
-        c = client(scene, node)
-        c.socket.sendall(struct.pack(">BI", 1, length))
-        refused(scene, node, c, None, "malformed frame header")
-
-
-def test_goodbye_that_misses_frames(scene):
-    node = scene.node("a").start()
-    c = client(scene, node)
-    c.send(GOODBYE, struct.pack(">BQ", 1, 99))
-    refused(scene, node, c, 8, "malformed GOODBYE")
-
-
-def test_bodies_of_unknown_ids(scene):
-    node = scene.node("a").start()
-    c = client(scene, node)
-    c.send(WANT, struct.pack(">H", 1) + asked(1, bytes(32)))
-    c.send(FETCH, struct.pack(">H", 1) + asked(2, bytes(32)))
-    resets = set()
-    c.on_data = lambda body: resets.add(body)
-    c.run_until(lambda: len(resets) == 2)
-    assert resets == {(1, RST, b""), (2, RST, b"")}
-    assert node.status()["healthy"] is True and node.status()["connected"] == 1
-
-
-def test_stream_numbers_of_the_other_kind(scene):
-    node = scene.node("a").start()
-    for kind, number, words in ((WANT, 2, "of the other kind"), (FETCH, 1, "of the other kind"),
-                                (FETCH, 0, "asks for too many streams")):
-        c = client(scene, node)
-        c.send(kind, struct.pack(">H", 1) + asked(number, bytes(32)))
-        refused(scene, node, c, 8, words)
-
-
-def test_sixty_five_open_streams(scene):
-    node = scene.node("a").start()
-    node.store(written(scene, "x", 3 * MIB)[0])
-    blob_id = bytes.fromhex(os.path.basename(next(node.blob_files())))
-    c = client(scene, node)
-    numbers = range(2, 2 * 66, 2)
-    # Sent at once and not read until both are there: none of the 64 can have ended.
-    c.socket.sendall(b"".join(
-        c.out.seal(1, bytes([FETCH]) + struct.pack(">H", len(part)) +
-                   b"".join(asked(n, blob_id) for n in part)) for part in (numbers[:64], numbers[64:])))
-    refused(scene, node, c, 8, "asks for too many streams")
-
-
-def test_stream_data_never_asked_for(scene):
-    node = scene.node("a").start()
-    for number in (1, 2):
-        c = client(scene, node)
-        c.send_data(number, FIN, b"x")
-        refused(scene, node, c, 8, "sends a stream that was not asked for")

@@ -2,13 +2,10 @@
 import os
 import re
 import socket
-import struct
 import subprocess
 
-from client import Client, counted
 from harness import wait_until
 from netns import Network
-from session import STORE
 
 MIB = 1 << 20
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -135,37 +132,6 @@ def test_the_list_of_limits_is_true(scene):
 
 
 # ---- peers that announce much and stall ----
-
-def test_announced_and_not_sent(scene):
-    """Bodies are kept in memory, within a share of it, until they are whole: a disk cannot be filled
-    by those who begin many."""
-    node = scene.node("a", PEERVAULT_MEM_LIMIT="32MiB").start()
-    size, part = 983000, 65000
-    peers = []
-    for i in range(4):
-        peer = Client(node.address, scene.token, scene.cluster_key)
-        scene.cleanups.append(peer.socket.close)
-        asked = []
-        peer.on_want = lambda body, asked=asked: asked.append(body)
-        ids = [os.urandom(32) for _ in range(500)]
-        peer.send(STORE, struct.pack(">H", len(ids)) +
-                  b"".join(struct.pack(">32sBI", blob_id, 1, size) for blob_id in ids))
-        peers.append((peer, asked))
-    peers[0][0].run_until(lambda: peers[0][1])  # the first gets all that one session may have
-    wanted = counted(peers[0][1][0], 0, 40)
-    assert 1 <= len(wanted) <= (8 << 20) // size, len(wanted)
-    for entry in wanted:
-        number, = struct.unpack_from(">I", entry, 36)
-        for _ in range(size // part):  # all but the last part
-            peers[0][0].send_data(number, 0, os.urandom(part))
-    key = node.store(scene.file("f", 8 * MIB))[0]  # meanwhile the node serves its user
-    assert node.get(key) == open(scene.path("f"), "rb").read()
-    status = node.status()
-    assert status["blob_bytes"] < 9 * MIB and status["healthy"] is True, status
-    assert os.listdir(os.path.join(node.vault, "tmp")) == []
-    if not scene.sanitized:
-        assert node.rss_peak_kib() < (32 + 64) << 10, node.rss_peak_kib()
-
 
 def test_temporary_files_of_the_dead_are_removed(scene):
     node = scene.node("a").start()

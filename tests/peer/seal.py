@@ -1,4 +1,4 @@
-"""Makes what extract.py reads: blobs, trees, and signed records. Written from storage/format.md alone."""
+"""Makes what extract.py reads: blobs, trees, signed records. From storage/format.md alone."""
 import os
 import struct
 from collections import namedtuple
