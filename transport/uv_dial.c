@@ -229,23 +229,17 @@ static void start(struct dial *d)
 
 void pv_dial_up(struct link *l)
 {
-    struct dial *d = l->dial;
-    const struct pv_id *node_id = &pv_session_peer(l->session)->handshake.node_id;
-    if (pv_reach_expected(d, node_id)) {
-        pv_dialer_up(&d->dialer, node_id);
-        return;
-    }
-    l->dial = NULL; /* welcome all the same, like one that dialled us */
-    failed(d, PV_REFUSED_NOT, "another node answers there");
+    pv_dialer_up(&l->dial->dialer, &pv_session_peer(l->session)->handshake.node_id);
 }
 
 /*
  * Silence tells most, as it is answered with the other token. That one of several addresses is ours
- * tells nothing: all nodes may share a name, and the others of it are wanted soon.
+ * tells nothing: all nodes may share a name, and the others of it are wanted soon. Nor does it of
+ * one that another member named: many machines have the same private address.
  */
 static void refused(struct dial *d, enum pv_refusal refusal, const char *cause)
 {
-    bool shared = refusal == PV_REFUSED_SELF && d->found_count > 1;
+    bool shared = refusal == PV_REFUSED_SELF && (d->found_count > 1 || d->learned);
     if (shared || refusal == PV_REFUSED_NOT ||
         (d->refusal != PV_REFUSED_NOT && refusal != PV_REFUSED_SILENT))
         return;

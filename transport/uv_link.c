@@ -433,7 +433,8 @@ void pv_link_open(struct link *l, size_t token)
     struct pv_tcp *t = l->t;
     bool dialler = l->dial != NULL;
     uv_tcp_nodelay(&l->socket, 1); /* messages are small and wait for no others; best effort */
-    if (pv_session_new(&l->session, t->ctx, dialler, token, NULL, l->address) != PV_OK) {
+    const struct pv_id *expected = dialler && l->dial->learned ? &l->dial->member : NULL;
+    if (pv_session_new(&l->session, t->ctx, dialler, token, expected, l->address) != PV_OK) {
         pv_link_close(l);
         if (dialler)
             pv_dial_down(l, &(struct pv_session_effect){.err = PV_E_NOMEM}, "out of memory");

@@ -43,11 +43,6 @@ bool pv_reach_allows(const struct pv_tcp *t, const struct sockaddr_storage *a)
            !IN6_IS_ADDR_V4COMPAT(b);
 }
 
-bool pv_reach_expected(const struct dial *d, const struct pv_id *node_id)
-{
-    return !d->learned || pv_id_equal(&d->member, node_id);
-}
-
 /* ---- slots ---- */
 
 static bool is_idle(const struct dial *d)

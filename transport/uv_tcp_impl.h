@@ -167,8 +167,6 @@ void pv_dial_stop(struct pv_tcp *t);
 /* ---- uv_reach.c ---- */
 /* Whether an address that a member named is worth a connection: see transport/protocol.md. */
 bool pv_reach_allows(const struct pv_tcp *t, const struct sockaddr_storage *a);
-/* The session of a learned dial came up; true: with the node that was expected. */
-bool pv_reach_expected(const struct dial *d, const struct pv_id *node_id);
 
 /* ---- uv_tcp.c ---- */
 bool pv_sockaddr_is_loopback(const struct sockaddr_storage *a);

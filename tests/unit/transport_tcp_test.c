@@ -440,6 +440,84 @@ Test(tcp, a_session_that_reached_its_age_begins_anew_at_once)
     finish();
 }
 
+/* A listener made of plain system calls, and its address. */
+static int raw_listen(struct sockaddr_storage *address, char text[static 32])
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof sa;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+    cr_assert_eq(listen(fd, 8), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
+    memcpy(address, &sa, sizeof sa);
+    snprintf(text, 32, "127.0.0.1:%u", (unsigned)ntohs(sa.sin_port));
+    return fd;
+}
+
+/* b is told by a record where a is. Loopback: both listen there. */
+static struct dial *reach(const struct pv_id *member, const char *const *addresses, size_t count)
+{
+    cr_assert_eq(pv_tcp_listen(b.t, "127.0.0.1:0"), PV_OK);
+    pv_tcp_reach(b.t, member, addresses, count);
+    cr_assert_eq(b.t->dial_count, 1);
+    struct dial *d = b.t->dials[0];
+    cr_assert_leq(d->dialer.due_ms, pv_env_mono_ms(&b.env) + PV_LEARNED_WAIT_MS);
+    d->dialer.due_ms = 0; /* the test does not wait */
+    pv_tcp_arm(b.t);
+    return d;
+}
+
+Test(tcp, a_member_is_reached_where_it_says)
+{
+    struct sockaddr_storage gone;
+    char text[32];
+    begin();
+    close(raw_listen(&gone, text));
+    const char *addresses[] = {"127.0.0.1:22", text, "nonsense", pv_tcp_listening(a.t)};
+    const struct pv_id *a_id = &a.node.identity.node_id;
+    struct dial *d = reach(a_id, addresses, PV_COUNT(addresses));
+    RUN_UNTIL(a.link != 0 && b.link != 0);
+    cr_assert_eq(d->dialer.state, PV_DIALER_UP);
+
+    /* The same again changes nothing; an end means no further dial, and no lost connection. */
+    pv_tcp_reach(b.t, a_id, addresses, PV_COUNT(addresses));
+    pv_tcp_reach(b.t, a_id, NULL, 0);
+    cr_assert(d->retired);
+    cr_assert_eq(a.downs, 0);
+    pv_tcp_drop(a.t, a.link, PV_BYE_MEMBERSHIP);
+    RUN_UNTIL(b.downs == 1);
+    cr_assert_eq(pv_dial_next_ms(b.t), UINT64_MAX);
+    pv_tcp_reach(b.t, &b.node.identity.node_id, addresses, 1);
+    cr_assert_eq(b.t->dial_count, 1, "the idle slot is used again");
+    finish();
+}
+
+Test(tcp, another_node_at_a_members_address)
+{
+    const struct pv_id somebody = {{9}};
+    begin();
+    const char *address = pv_tcp_listening(a.t);
+    struct dial *d = reach(&somebody, &address, 1);
+    RUN_UNTIL(d->dialer.attempts == 1);
+    cr_assert_str_eq(d->dialer.error, "another node than expected");
+    cr_assert_eq(a.ups + b.ups, 0, "no session, which might replace one that is in use");
+    finish();
+}
+
+Test(tcp, a_members_address_that_is_ours_too)
+{
+    begin();
+    cr_assert_eq(pv_tcp_listen(b.t, "127.0.0.1:0"), PV_OK);
+    const char *address = pv_tcp_listening(b.t);
+    pv_tcp_reach(b.t, &a.node.identity.node_id, &address, 1);
+    struct dial *d = b.t->dials[0];
+    d->dialer.due_ms = 0;
+    pv_tcp_arm(b.t);
+    RUN_UNTIL(d->dialer.attempts == 1);
+    cr_assert_leq(d->dialer.due_ms, pv_env_mono_ms(&b.env) + PV_DIAL_MS_MIN);
+    finish();
+}
+
 /* GOODBYE arrives although the other side was in the middle of sending. */
 Test(tcp, goodbye_is_not_lost_in_unread_data)
 {
@@ -586,20 +664,6 @@ Test(tcp, wrong_clock_is_told_to_both)
     cr_assert(pvt_log_has(&a.node.log, "clock differs by"));
     cr_assert(pvt_log_has(&b.node.log, "our_clock=2023-11-14T22:13:20Z"));
     finish();
-}
-
-/* A listener made of plain system calls, and its address. */
-static int raw_listen(struct sockaddr_storage *address, char text[static 32])
-{
-    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof sa;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    cr_assert_eq(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
-    cr_assert_eq(listen(fd, 8), 0);
-    cr_assert_eq(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
-    memcpy(address, &sa, sizeof sa);
-    snprintf(text, 32, "127.0.0.1:%u", (unsigned)ntohs(sa.sin_port));
-    return fd;
 }
 
 /* b dials a stranger who accepts and hangs up; the name has a second address. */
