@@ -236,6 +236,8 @@ void pv_man_settings(void)
                "listen = 0.0.0.0:3000\n"
                "peers = first.example:3000, 192.0.2.7:3000\n"
                "disk_limit = 200GiB\n"
+               "# half of a line of 32 Mbit/s, but all of the LAN\n"
+               "limit_up = 2MiB\n"
                ".RE\n.fi\n"
                ".SH SEE ALSO\n"
                ".BR peervault (1),\n.BR peervault\\-daemon (8)");
