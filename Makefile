@@ -69,7 +69,7 @@ BIN := $(B)/peervault
 
 .PHONY: all help deps demo test unit integration asan tsan lint check-layers check-headers \
         check-gates check-format check-budgets coverage bench million install clean fault hostile \
-        valgrind analyze
+        netsweep valgrind analyze
 .PHONY: docker-secrets docker-demo docker-test
 all: bin/peervault
 
@@ -171,6 +171,10 @@ integration: $(BIN)
 DOSE ?= 5
 hostile: $(BIN)
 	$(Q)tests/run-hostile $(VARIANT) $(BIN) --dose $(DOSE)
+
+# Transfers over slow, far and lossy lines that are cut (root only). CELLS=all: the whole table.
+netsweep: $(BIN)
+	$(Q)tests/fault/netsweep $(BIN) $(CELLS)
 
 # ---- gates ---------------------------------------------------------------------------------------
 # Each must refuse the bad samples that `prove` plants.
@@ -308,7 +312,7 @@ clean:
 	rm -rf build bin
 
 help:
-	@echo 'all deps demo test unit unit-<layer> integration hostile fault siege soak asan tsan valgrind analyze coverage bench million install uninstall deb docs clean'
+	@echo 'all deps demo test unit unit-<layer> integration hostile netsweep fault siege soak asan tsan valgrind analyze coverage bench million install uninstall deb docs clean'
 	@echo 'docker-demo docker-test docker-secrets'
 	@echo 'lint = check-layers check-headers check-format check-budgets check-gates'
 	@echo 'VARIANT=release|asan|tsan|valgrind|coverage; FILTER=SUITE/TEST for unit-<layer>; V=1 shows commands; CI=1 makes warnings errors'
