@@ -404,7 +404,7 @@ Test(session, messages_pass_and_unknown_ones_end_it)
     const uint8_t passing[] = {PV_MSG_STORE, PV_MSG_WANT,      PV_MSG_STORED, PV_MSG_GET,
                                PV_MSG_FOUND, PV_MSG_NOT_FOUND, PV_MSG_FETCH,  PV_MSG_CANCEL,
                                PV_MSG_FULL,  PV_MSG_LOST,      PV_MSG_DIGEST, PV_MSG_RECORD,
-                               PV_MSG_ERROR};
+                               PV_MSG_JOIN,  PV_MSG_TOKEN,     PV_MSG_ERROR};
     for (unsigned type = 0; type < 256; type++) {
         bool passes = memchr(passing, (int)type, sizeof passing) != NULL;
         const uint8_t payload[] = {(uint8_t)type, 1, 2, 3};
