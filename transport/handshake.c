@@ -57,7 +57,6 @@ enum pv_err pv_handshake_new(struct pv_handshake **out, const struct pv_handshak
                              bool dialler, size_t token, const struct pv_id *expected)
 {
     PV_ASSERT(ctx->token_count >= 1 && ctx->token_count <= PV_HS_TOKENS_MAX);
-    PV_ASSERT(!dialler || token < ctx->token_count);
     struct pv_handshake *h = pv_calloc(1, sizeof *h);
     if (h == NULL)
         return PV_E_NOMEM;
@@ -65,8 +64,8 @@ enum pv_err pv_handshake_new(struct pv_handshake **out, const struct pv_handshak
     h->noise_static = *ctx->noise_static;
     h->step = dialler ? SEND_M1 : AWAIT_M1;
     if (dialler) {
-        h->keys = ctx->tokens[token];
-        h->peer.token = token;
+        h->peer.token = token < ctx->token_count ? token : 0;
+        h->keys = ctx->tokens[h->peer.token];
     }
     h->has_expected = expected != NULL;
     if (h->has_expected)

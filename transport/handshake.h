@@ -101,8 +101,9 @@ struct pv_handshake_peer { /* what the other side proved or claimed */
 };
 
 struct pv_handshake;
-/* token: index of the token to dial with (a listener tries all). expected: NULL = any node. The
- * context's tokens may change at any time; a handshake keeps those it needs. PV_E_NOMEM. */
+/* token: index of the token to dial with, the newest if it is gone (a listener tries all).
+ * expected: NULL = any node. The context's tokens may change at any time; a handshake keeps those
+ * it needs. PV_E_NOMEM. */
 PV_MUST enum pv_err pv_handshake_new(struct pv_handshake **out,
                                      const struct pv_handshake_context *ctx, bool dialler,
                                      size_t token, const struct pv_id *expected);

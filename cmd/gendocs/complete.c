@@ -127,7 +127,7 @@ static void zsh_list(const char *first_word, size_t len)
 static void zsh_groups(void)
 {
     for (const struct pv_command *c = pv_commands; c->name != NULL; c++) {
-        if (pv_second_word(c) == NULL || !pv_is_first_of_group(c))
+        if (!pv_is_first_of_group(c) || !pv_has_second_words(c))
             continue;
         (void)printf("    %.*s)\n        local -a seconds=(\n", (int)pv_first_word(c), c->name);
         zsh_list(c->name, pv_first_word(c));

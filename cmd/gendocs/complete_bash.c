@@ -61,10 +61,10 @@ static void put_names(void)
 
 static void put_second_words(const struct pv_command *first)
 {
-    size_t len = pv_first_word(first) + 1;
+    size_t len = pv_first_word(first);
     for (const struct pv_command *c = first; c->name != NULL; c++)
-        if (strncmp(c->name, first->name, len) == 0)
-            (void)printf(" %s", c->name + len);
+        if (strncmp(c->name, first->name, len) == 0 && c->name[len] == ' ')
+            (void)printf(" %s", c->name + len + 1);
 }
 
 /* Patterns of the options that take a value, for a case. */
@@ -132,7 +132,7 @@ static void put_commands(void)
     put_names();
     (void)printf("' ;;\n");
     for (const struct pv_command *c = pv_commands; c->name != NULL; c++) {
-        if (pv_second_word(c) != NULL && pv_is_first_of_group(c)) {
+        if (pv_is_first_of_group(c) && pv_has_second_words(c)) {
             (void)printf("    %.*s) words='", (int)pv_first_word(c), c->name);
             put_second_words(c);
             (void)printf("' ;;\n");
@@ -145,7 +145,7 @@ static void put_groups(void)
 {
     const char *between = "";
     for (const struct pv_command *c = pv_commands; c->name != NULL; c++)
-        if (pv_second_word(c) != NULL && pv_is_first_of_group(c)) {
+        if (pv_is_first_of_group(c) && pv_has_second_words(c)) {
             (void)printf("%s%.*s", between, (int)pv_first_word(c), c->name);
             between = "|";
         }

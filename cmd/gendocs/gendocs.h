@@ -32,6 +32,7 @@ enum pv_values pv_values_of(const char *name);
 /* The first word of a command's name, its length, and whether it needs a second one. */
 size_t pv_first_word(const struct pv_command *c);
 bool pv_is_first_of_group(const struct pv_command *c);  /* or the only one with its first word */
+bool pv_has_second_words(const struct pv_command *c);   /* the command, or others of its group */
 const char *pv_second_word(const struct pv_command *c); /* NULL: none */
 
 #endif

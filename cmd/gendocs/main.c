@@ -30,6 +30,15 @@ size_t pv_first_word(const struct pv_command *c)
     return strcspn(c->name, " ");
 }
 
+bool pv_has_second_words(const struct pv_command *c)
+{
+    size_t len = pv_first_word(c);
+    for (const struct pv_command *d = pv_commands; d->name != NULL; d++)
+        if (strncmp(d->name, c->name, len) == 0 && d->name[len] == ' ')
+            return true;
+    return false;
+}
+
 const char *pv_second_word(const struct pv_command *c)
 {
     const char *space = strchr(c->name, ' ');

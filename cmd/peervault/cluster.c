@@ -126,6 +126,34 @@ enum pv_exit pv_cmd_peers_forget(const struct pv_cli *cli, const struct pv_args 
     return decide(cli, args, "forget");
 }
 
+/* ---- token rotate ---- */
+
+enum pv_exit pv_cmd_token_rotate(const struct pv_cli *cli, const struct pv_args *args)
+{
+    const char *overlap = pv_args_value(args, "overlap");
+    bool finish = pv_args_has(args, "finish");
+    uint64_t ms = 0;
+    json_t *reply = NULL;
+    if (overlap != NULL && finish)
+        return pv_out_fail(PV_EXIT_USAGE, "--overlap and --finish exclude each other");
+    if (overlap != NULL && (pv_duration_parse(&ms, overlap) != PV_OK || ms < 1000))
+        return pv_out_fail(PV_EXIT_USAGE, "--overlap %.80s: must be a time, as 12h or 7d", overlap);
+    json_t *rq = json_pack("{s:s, s:b}", "op", "token_rotate", "finish", (int)finish);
+    if (overlap != NULL)
+        json_object_set_new(rq, "overlap_s", json_integer((json_int_t)(ms / 1000)));
+    enum pv_exit exit = ask_daemon(cli, rq, NULL, NULL, NULL, &reply);
+    if (exit == PV_EXIT_OK && cli->json) {
+        pv_message_strip(reply);
+        exit = pv_out_json(json_incref(reply));
+    } else if (exit == PV_EXIT_OK) {
+        pv_cli_note(cli, finish
+                             ? "the older token is refused here from now on"
+                             : "a new token is in force; members get it when they are connected");
+    }
+    json_decref(reply);
+    return exit;
+}
+
 /* ---- ping ---- */
 
 struct ping {

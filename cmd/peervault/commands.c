@@ -1,131 +1,5 @@
 #include "cmd/peervault/commands.h"
-
-const struct pv_option pv_global_options[] = {
-    {"vault", 0, false, "DIR", "where the vault is, see below"},
-    {"json", 0, false, NULL, "one JSON object a result on stdout"},
-    {"quiet", 'q', false, NULL, "nothing on stderr but errors"},
-    {"verbose", 'v', false, NULL, "say more on stderr"},
-    {"help", 'h', false, NULL, "help, of the command where one is given"},
-    {"version", 0, false, NULL, "the version"},
-    {.name = NULL},
-};
-
-#define ROLE_OPTION                                                                           \
-    {                                                                                         \
-        "role", 0, false, "keyed|blind", "keyed: can read; blind: stores what it cannot read" \
-    }
-
-static const struct pv_option init_options[] = {ROLE_OPTION, {.name = NULL}};
-
-static const struct pv_option key_export_options[] = {
-    {"sheet", 0, false, NULL, "a recovery sheet instead, to print and to keep"},
-    {.name = NULL},
-};
-
-static const struct pv_option daemon_options[] = {
-    {"listen", 0, false, "ADDR:PORT", "default 127.0.0.1:3000; port 0: any free one"},
-    {"peer", 0, true, "ADDR:PORT", "a node to connect to; may be repeated"},
-    {"replicas", 0, false, "R", "copies of everything, default 3"},
-    ROLE_OPTION,
-    {.name = NULL},
-};
-
-static const struct pv_option store_options[] = {
-    {"recursive", 'r', false, NULL, "store everything below the folders given"},
-    {"files-from", 0, false, "FILE", "store the paths in FILE, one a line; - is stdin"},
-    {"null", '0', false, NULL, "they end with NUL instead, as those of find -print0"},
-    {"name", 0, false, "NAME", "the name to bind, 1 to 1024 bytes; one file only"},
-    {"copies", 0, false, "N", "wait for N copies; exit 5 when they are not reached"},
-    {"no-wait", 0, false, NULL, "do not wait for copies on other nodes"},
-    {"private", 0, false, NULL, "equal content gives different blobs: no dedup"},
-    {.name = NULL},
-};
-
-static const struct pv_option get_options[] = {
-    {"output", 'o', false, "FILE", "write to FILE; - is stdout"},
-    {"recursive", 'r', false, NULL, "all names that begin so, into the folder -o DIR"},
-    {"range", 0, false, "A-B", "bytes A to B, both included; A- to the end"},
-    {.name = NULL},
-};
-
-static const struct pv_option ls_options[] = {
-    {"history", 0, false, "NAME", "what this name meant before, newest first"},
-    {.name = NULL},
-};
-
-static const struct pv_option rm_options[] = {
-    {"recursive", 'r', false, NULL, "each NAME, and all names below NAME/"},
-    {"files-from", 0, false, "FILE", "what is in FILE, one a line; - is stdin"},
-    {"null", '0', false, NULL, "they end with NUL instead"},
-    {.name = NULL},
-};
-
-static const struct pv_option restore_options[] = {
-    {"key", 0, false, "KEY", "bind NAME to this, of `ls --history NAME`"},
-    {.name = NULL},
-};
-
-static const struct pv_option gc_options[] = {
-    {"dry-run", 0, false, NULL, "only say what would go"},
-    {"now", 0, false, NULL, "end the time in which files can be restored"},
-    {.name = NULL},
-};
-
-static const struct pv_option status_options[] = {
-    {"watch", 'w', false, NULL, "again every two seconds"},
-    {.name = NULL},
-};
-
-static const struct pv_option verify_options[] = {
-    {"deep", 0, false, NULL, "read every byte, not only the structure"},
-    {"repair", 0, false, NULL, "fetch what is bad or missing from other nodes"},
-    {.name = NULL},
-};
-
-static const struct pv_option doctor_options[] = {
-    {"rebuild", 0, false, NULL, "make vault.db anew; no daemon may run"},
-    {"limits", 0, false, NULL, "print every limit of this program, and nothing else"},
-    {.name = NULL},
-};
-
-static const struct pv_option allow_options[] = {
-    {"role", 0, false, "keyed|blind", "what it is to be; default: what it proves to be"},
-    {"weight", 0, false, "W", "its share of what is stored, 1 to 16, default 1"},
-    {"zone", 0, false, "NAME", "members of one zone are expected to fail together"},
-    {"ttl", 0, false, "TIME", "as 30m, 12h, 7d; default: for good"},
-    {"reason", 0, false, "TEXT", "why, up to 120 bytes; shown by `peers` here"},
-    {.name = NULL},
-};
-
-static const struct pv_option block_options[] = {
-    {"ttl", 0, false, "TIME", "as 30m, 12h, 7d; default: for good"},
-    {"reason", 0, false, "TEXT", "why, up to 120 bytes; shown by `peers` here"},
-    {.name = NULL},
-};
-
-static const struct pv_option invite_options[] = {
-    ROLE_OPTION,
-    {"ttl", 0, false, "TIME", "how long the code is good, default 1h, at most 30d"},
-    {"address", 0, false, "HOST:PORT", "where to reach this node; default: what it knows"},
-    {.name = NULL},
-};
-
-static const struct pv_option join_options[] = {
-    {"listen", 0, false, "ADDR:PORT", "where its daemon will listen, default 127.0.0.1:3000"},
-    {.name = NULL},
-};
-
-static const struct pv_option ping_options[] = {
-    {"count", 'c', false, "N", "how many times, 1 to 1000, default 3"},
-    {.name = NULL},
-};
-
-static const struct pv_option demo_options[] = {
-    {"nodes", 0, false, "N", "2 to 16, default 3"},
-    {"files", 0, false, "N", "small files, 1 to 10000, default 20"},
-    {"big", 0, false, "SIZE", "the large file, default 256MiB; 0: none"},
-    {.name = NULL},
-};
+#include "cmd/peervault/options.h"
 
 const struct pv_command pv_commands[] = {
     {
@@ -139,7 +13,7 @@ const struct pv_command pv_commands[] = {
         .json = "{\"vault\", \"node\", \"role\"}",
         .examples = "peervault init\n"
                     "PEERVAULT_AUTH_TOKEN_FILE=token peervault --vault /srv/pv init --role blind",
-        .options = init_options,
+        .options = pv_init_options,
         .run = pv_cmd_init,
     },
     {
@@ -155,7 +29,7 @@ const struct pv_command pv_commands[] = {
             "in the log. Under a service manager (NOTIFY_SOCKET) it says when it is ready.",
         .examples = "peervault daemon\n"
                     "peervault daemon --listen 0.0.0.0:3000 --peer 192.0.2.7:3000",
-        .options = daemon_options,
+        .options = pv_daemon_options,
         .run = pv_cmd_daemon,
     },
     {
@@ -180,7 +54,7 @@ const struct pv_command pv_commands[] = {
                     "peervault store -r photos\n"
                     "find . -newer stamp -type f -print0 | peervault store -0 --files-from -\n"
                     "tar c src | peervault store - --name src.tar --copies 3",
-        .options = store_options,
+        .options = pv_store_options,
         .words_max = PV_WORDS_ANY,
         .run = pv_cmd_store,
     },
@@ -202,7 +76,7 @@ const struct pv_command pv_commands[] = {
         .examples = "peervault get report.pdf -o report.pdf\n"
                     "peervault get -r photos/2025/ -o restored\n"
                     "peervault get 9f86d081 --range 0-1023 | xxd",
-        .options = get_options,
+        .options = pv_get_options,
         .words_max = 1,
         .run = pv_cmd_get,
     },
@@ -224,7 +98,7 @@ const struct pv_command pv_commands[] = {
         .examples = "peervault ls\n"
                     "peervault ls photos/\n"
                     "peervault ls --history report.pdf",
-        .options = ls_options,
+        .options = pv_ls_options,
         .words_max = 1,
         .run = pv_cmd_ls,
     },
@@ -255,7 +129,7 @@ const struct pv_command pv_commands[] = {
                     "peervault rm -r photos/2019\n"
                     "peervault ls --json | jq -r 'select(.size == 0).name' |\n"
                     "    peervault rm --files-from -",
-        .options = rm_options,
+        .options = pv_rm_options,
         .words_max = PV_WORDS_ANY,
         .run = pv_cmd_rm,
     },
@@ -273,7 +147,7 @@ const struct pv_command pv_commands[] = {
                 "which name (\"name_hex\" if not UTF-8), and why nothing had to",
         .examples = "peervault restore report.pdf\n"
                     "peervault restore report.pdf --key 9f86d081",
-        .options = restore_options,
+        .options = pv_restore_options,
         .words_min = 1,
         .words_max = PV_WORDS_ANY,
         .run = pv_cmd_restore,
@@ -298,7 +172,7 @@ const struct pv_command pv_commands[] = {
                 "nothing would be deleted",
         .examples = "peervault gc --dry-run\n"
                     "peervault gc --now",
-        .options = gc_options,
+        .options = pv_gc_options,
         .run = pv_cmd_gc,
     },
     {
@@ -312,9 +186,8 @@ const struct pv_command pv_commands[] = {
             "{\"node\", \"version\", \"daemon\", \"pid\", \"uptime_s\", \"listen\", \"vault\", "
             "\"role\",\n"
             "\"blobs\", \"blob_bytes\", \"files\", \"names\", \"records\", \"pending\",\n"
-            "\"under_replicated\", \"disk_free_bytes\", \"disk_limit\", \"bandwidth\", "
-            "\"unknown_files\",\n"
-            "\"bad_blobs\", \"quarantined\", \"oldest_unverified_ms\",\n"
+            "\"under_replicated\", \"disk_free_bytes\", \"disk_limit\", \"bandwidth\",\n"
+            "\"unknown_files\", \"bad_blobs\", \"quarantined\", \"oldest_unverified_ms\",\n"
             "\"members\", \"connected\", \"in_sync\", \"mem_used_bytes\", \"mem_limit_bytes\",\n"
             "\"healthy\", \"problems\": [{\"exit\", \"text\"}], \"peers\": [...]}; peers are "
             "those\n"
@@ -322,7 +195,7 @@ const struct pv_command pv_commands[] = {
         .examples = "peervault status\n"
                     "peervault status --watch\n"
                     "peervault status --json | jq .listen",
-        .options = status_options,
+        .options = pv_status_options,
         .run = pv_cmd_status,
     },
     {
@@ -355,7 +228,7 @@ const struct pv_command pv_commands[] = {
             "has to come.",
         .json = "{\"node\", \"result\": \"member\" | \"expected\"}",
         .examples = "peervault peers allow 5kq2-... --zone attic",
-        .options = allow_options,
+        .options = pv_allow_options,
         .words_min = 1,
         .words_max = 1,
         .run = pv_cmd_peers_allow,
@@ -369,7 +242,7 @@ const struct pv_command pv_commands[] = {
                    "stays here.",
         .json = "{\"node\", \"result\": \"blocked\"}",
         .examples = "peervault peers block 5kq2 --ttl 7d --reason 'fills the disk'",
-        .options = block_options,
+        .options = pv_block_options,
         .words_min = 1,
         .words_max = 1,
         .run = pv_cmd_peers_block,
@@ -393,14 +266,14 @@ const struct pv_command pv_commands[] = {
         .name = "invite",
         .arguments = "",
         .help = "print a code that lets one machine join",
-        .details =
-            "Run `peervault join CODE` there. The code is good for one machine and for a while;\n"
-            "who gets hold of it first joins, so send it as you would a password. A blind\n"
-            "machine, the default, stores what it cannot read and never gets the cluster key.",
+        .details = "Run `peervault join CODE` there. The code is good for one machine and for a\n"
+                   "while; who gets hold of it first joins, so send it as you would a password. A\n"
+                   "blind machine, the default, stores what it cannot read and never gets the\n"
+                   "cluster key.",
         .json = "{\"code\", \"role\", \"expires_ms\"}",
         .examples = "peervault invite --role keyed\n"
                     "peervault invite --ttl 10m --address home.example.org:3000",
-        .options = invite_options,
+        .options = pv_invite_options,
         .run = pv_cmd_invite,
     },
     {
@@ -408,12 +281,12 @@ const struct pv_command pv_commands[] = {
         .arguments = "CODE",
         .help = "make a vault of this machine that belongs to a cluster",
         .details =
-            "With the code that `peervault invite` printed on a member. Makes the vault, fetches\n"
-            "the token and, unless blind, the cluster keys, and writes the members' addresses\n"
-            "to peervault.conf. When it was cut off, the same command goes on.",
+            "With the code that `peervault invite` printed on a member. Makes the vault,\n"
+            "fetches the token and, unless blind, the cluster keys, and writes the members'\n"
+            "addresses to peervault.conf. When it was cut off, the same command goes on.",
         .json = "{\"vault\", \"node\", \"role\", \"inviter\", \"peers\"}",
         .examples = "peervault join pvj1-...@192.0.2.7:3000 --listen 0.0.0.0:3000",
-        .options = join_options,
+        .options = pv_join_options,
         .words_min = 1,
         .words_max = 1,
         .run = pv_cmd_join,
@@ -425,7 +298,7 @@ const struct pv_command pv_commands[] = {
         .details = "NODE is a node id or an unambiguous beginning of one.",
         .json = "{\"sent\", \"received\", \"rtt_ms\": [...]}",
         .examples = "peervault ping 5kq2 -c 10",
-        .options = ping_options,
+        .options = pv_ping_options,
         .words_min = 1,
         .words_max = 1,
         .run = pv_cmd_ping,
@@ -454,7 +327,7 @@ const struct pv_command pv_commands[] = {
                 "\"consistent\", \"bad_pages\", \"bad_backup\"}",
         .examples = "peervault verify\n"
                     "peervault verify --deep --repair",
-        .options = verify_options,
+        .options = pv_verify_options,
         .run = pv_cmd_verify,
     },
     {
@@ -478,7 +351,7 @@ const struct pv_command pv_commands[] = {
         .examples = "peervault doctor\n"
                     "peervault doctor --rebuild\n"
                     "peervault doctor --limits",
-        .options = doctor_options,
+        .options = pv_doctor_options,
         .run = pv_cmd_doctor,
     },
     {
@@ -499,7 +372,7 @@ const struct pv_command pv_commands[] = {
         .json = "{\"cluster_key\", \"auth_token\"}; no cluster key on a blind node",
         .examples = "peervault key export | ssh other peervault key import -\n"
                     "peervault key export --sheet | lpr",
-        .options = key_export_options,
+        .options = pv_key_export_options,
         .run = pv_cmd_key_export,
     },
     {
@@ -515,6 +388,20 @@ const struct pv_command pv_commands[] = {
         .words_min = 1,
         .words_max = 1,
         .run = pv_cmd_key_import,
+    },
+    {
+        .name = "token rotate",
+        .arguments = "",
+        .help = "replace the token, on all nodes",
+        .details = "After a machine was lost or given away, and `peers forget`. Connected members\n"
+                   "get the new token at once, others when they come back: until the overlap ends\n"
+                   "they get in with the older one. --finish ends the overlap on this node now.\n"
+                   "Where the environment gives the token, change it before the overlap ends.",
+        .json = "{\"tokens\", \"overlap_until_ms\"}: how many open the door now, and until\n"
+                "when (0: there is one)",
+        .examples = "peervault peers forget 5kq2; peervault token rotate",
+        .options = pv_rotate_options,
+        .run = pv_cmd_token_rotate,
     },
     {
         .name = "token new",
@@ -533,14 +420,14 @@ const struct pv_command pv_commands[] = {
         .details = "Takes the daemon's options too. A flag wins over the environment, that over\n"
                    "peervault.conf in the vault, that over the default. Secrets are masked.",
         .examples = "peervault config show --listen 0.0.0.0:3000",
-        .options = daemon_options,
+        .options = pv_daemon_options,
         .run = pv_cmd_config_show,
     },
     {
         .name = "config check",
         .arguments = "",
         .help = "check settings and secrets; exits 2 at a fault",
-        .options = daemon_options,
+        .options = pv_daemon_options,
         .run = pv_cmd_config_check,
     },
     {
@@ -573,7 +460,7 @@ const struct pv_command pv_commands[] = {
         .details = "Real daemons on 127.0.0.1 with vaults in a temporary folder that is removed.\n"
                    "Exits 0 only if every byte that came back was right.",
         .json = "for each node {\"node\", \"role\", \"blobs\", \"bytes\", \"ms\"}",
-        .options = demo_options,
+        .options = pv_demo_options,
         .vaultless = true,
         .run = pv_cmd_demo,
     },

@@ -5,6 +5,7 @@
  *   ping.c       the way to one of them, measured
  *   decisions.c  allow, block, forget
  *   invite.c     a code that lets one machine join; guest.c: who comes with it
+ *   token.c      the token, replaced while the cluster runs
  *   secrets.h    tokens and invites, changed while the node runs
  *
  * On the file server's context, whose loop and deadlines it shares.
@@ -38,6 +39,9 @@ void pv_cluster_free(struct pv_cluster *c);
 
 /* True: rq is one of its own, and will be answered. */
 bool pv_cluster_request(struct pv_cluster *c, struct pv_request *rq);
+
+void pv_cluster_token_heard(struct pv_cluster *c, const struct pv_msg_token *token);
+void pv_cluster_tokens_tick(struct pv_cluster *c); /* every few minutes */
 
 /* Sessions under an invite; the node core is not told of them. True: link is one of them. */
 void pv_cluster_guest_up(struct pv_cluster *c, pv_link link, const struct pv_session_peer *peer,

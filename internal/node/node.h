@@ -39,6 +39,8 @@ struct pv_node_io {
     void (*pause)(void *ctx, pv_link link, bool paused);
     void (*drop)(void *ctx, pv_link link, uint8_t goodbye);
     bool (*slowed)(void *ctx, pv_link link); /* may be NULL: never */
+    /* A keyed member says that this is the newest token. May be NULL. */
+    void (*token)(void *ctx, const struct pv_msg_token *token);
     /* Keep a connection to this member, at one of these addresses; again, with the same or others;
      * count 0: no longer. May be NULL. */
     void (*reach)(void *ctx, const struct pv_id *node_id, const char *const *addresses,
@@ -88,6 +90,8 @@ const struct pv_node_config *pv_node_config(const struct pv_node *n);
 /* Submits a job; counts it, so that close waits for it. */
 void pv_node_submit(struct pv_node *n, struct pv_job *job);
 bool pv_node_closing(const struct pv_node *n);
+/* Tells the newest token in the keyring to one member, or to all connected (link 0). */
+void pv_node_send_token(struct pv_node *n, pv_link link);
 /* As in the configuration; for newcomers from now on. */
 void pv_node_set_allowlist(struct pv_node *n, bool allowlist);
 

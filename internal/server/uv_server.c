@@ -129,6 +129,7 @@ static void on_certify(uv_timer_t *h)
     if (pv_noise_static_refresh(&s->noise_static, &c->setup->identity, c->env))
         PV_LOG(c->env->log, PV_LOG_DEBUG, PV_SUB_MAIN, "session key certified anew");
     pv_server_advertise(s);
+    pv_cluster_tokens_tick(s->cluster);
 }
 
 /* ---- down ---- */
@@ -363,6 +364,7 @@ static void on_node_ready(void *arg, enum pv_err err)
         pv_upkeep_work(s->upkeep);
         pv_server_advertise(s);
         uv_timer_start(&s->certify, on_certify, CERTIFY_MS, CERTIFY_MS);
+        pv_cluster_tokens_tick(s->cluster);
         if (c->reload != NULL)
             uv_signal_start(&s->sighup, on_hangup, SIGHUP);
     }

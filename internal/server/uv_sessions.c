@@ -65,6 +65,12 @@ static void io_reach(void *ctx, const struct pv_id *node_id, const char *const *
         pv_tcp_reach(s->tcp, node_id, addresses, count);
 }
 
+static void io_token(void *ctx, const struct pv_msg_token *token)
+{
+    struct server *s = ctx;
+    pv_cluster_token_heard(s->cluster, token);
+}
+
 struct pv_node_io pv_server_node_io(struct server *s)
 {
     return (struct pv_node_io){.ctx = s,
@@ -75,6 +81,7 @@ struct pv_node_io pv_server_node_io(struct server *s)
                                .writable = io_writable,
                                .pause = io_pause,
                                .slowed = io_slowed,
+                               .token = io_token,
                                .drop = io_drop,
                                .reach = io_reach};
 }

@@ -197,3 +197,53 @@ def test_a_blind_machine_joins_and_never_gets_the_key(scene):
     wait_until(lambda: b.status()["blobs"] == a.status()["blobs"] > 0, "blobs at b")
     assert peer_of(a, b)["role"] == "blind"
     b.run("get", key, code=6)
+
+
+# ---- the token ----
+
+def tokens_of(node):
+    with open(f"{node.vault}/keyring") as f:
+        return [line.split()[1] for line in f if line.startswith("token ")]
+
+
+def test_a_new_token_reaches_all_and_loses_no_request(scene):
+    a, b, c = cluster(scene)
+    old = tokens_of(a)[0]
+    keys = a.store(*[scene.file(f"f{i}", 200000, seed=i) for i in range(4)])
+    wait_in_sync([a, b, c])
+    c.stop()
+    a.run("token", "rotate", "--overlap", "1h")
+    wait_until(lambda: tokens_of(b) == tokens_of(a) and len(tokens_of(a)) == 2, "b to be told")
+    new = tokens_of(a)[0]
+    assert new != old and tokens_of(a)[1] == old
+    for key in keys:
+        b.get(key)
+    c.start(peers=[a, b])  # with the old one
+    wait_until(lambda: tokens_of(c) == [new, old], "c to be told")
+    wait_in_sync([a, b, c])
+
+    for node in (a, b, c):
+        node.run("token", "rotate", "--finish")
+        assert tokens_of(node) == [new]
+        node.env["PEERVAULT_AUTH_TOKEN"] = new
+    for node in (a, b, c):
+        node.stop()
+    for i, node in enumerate((a, b, c)):
+        node.start(peers=[a, b, c][:i])
+    wait_in_sync([a, b, c])
+    late = scene.node("late", token=old).start(peers=[a])
+    wait_until(lambda: "wrong token" in late.log(), "the old token to be refused")
+
+
+def test_an_overlap_ends_by_itself(scene):
+    a = scene.node("a").start()
+    old = tokens_of(a)[0]
+    assert a.run("token", "rotate", "--overlap", "1s", "--json").json["tokens"] == 2
+    a.stop()
+    a.env["PEERVAULT_AUTH_TOKEN"] = tokens_of(a)[0]
+    wait_until(lambda: a.start() and a.stop() is None and tokens_of(a)[1:] == [], "the end of it")
+    assert tokens_of(a)[0] != old
+    a.run("token", "rotate", "--overlap", "91d", code=5)
+    a.start()
+    a.run("token", "rotate", "--overlap", "91d", code=2)
+    a.run("token", "rotate", "--overlap", "1h", "--finish", code=2)

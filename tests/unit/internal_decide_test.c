@@ -229,3 +229,42 @@ Test(decide, cancelled_one_is_carried_out_in_silence)
     cr_assert(pv_members_find(core(0), id_of(1))->body.expelled);
     pvt_nodes_release(&net);
 }
+
+/* ---- the token ---- */
+
+static unsigned heard;
+
+static void on_token(void *ctx, const struct pv_msg_token *token)
+{
+    (void)ctx;
+    cr_assert_str_eq(token->text, "the new one");
+    heard++;
+}
+
+static void send_token(unsigned from, unsigned to)
+{
+    struct pv_msg_token token = {.created_s = 5, .text = "the new one"};
+    uint8_t payload[64];
+    struct pv_wr w = pv_wr_of(payload, sizeof payload);
+    pv_msg_put_token(&w, &token);
+    pvt_inject(&net, from, to, payload, pv_wr_len(&w));
+    pvt_settle(&net);
+}
+
+Test(decide, a_token_is_taken_from_keyed_members_only)
+{
+    pvt_nodes_init(&net, 2);
+    pvt_connect_all(&net);
+    pvt_advance(&net, 1000);
+    core(0)->config.io.token = on_token;
+    send_token(1, 0);
+    cr_assert_eq(heard, 1);
+
+    struct pv_policy_entry blind = {.node_id = *id_of(1), .role = PV_ROLE_BLIND};
+    cr_assert_eq(decide(0, PV_DECIDE_ALLOW, blind), PV_OK);
+    send_token(1, 0);
+    cr_assert_eq(heard, 1);
+    cr_assert_not(pvt_connected(&net, 0, 1));
+    cr_assert_eq(net.nodes[0].last_goodbye, PV_BYE_PROTOCOL);
+    pvt_nodes_release(&net);
+}

@@ -595,3 +595,27 @@ Test(msg, join_request)
     payload[1] = 4; /* no such kind */
     cr_assert_eq(get_join(2), PV_E_PROTOCOL);
 }
+
+/* ---- TOKEN ---- */
+
+Test(msg, token)
+{
+    static struct pv_msg_token in = {.created_s = 5, .overlap_until_s = 6}, out;
+    memset(in.text, 't', PV_TOKEN_LEN_MAX);
+    struct pv_wr w = pv_wr_of(payload, sizeof payload);
+    pv_msg_put_token(&w, &in);
+    size_t len = pv_wr_len(&w);
+    struct pv_rd r = pv_rd_of(payload + 1, len - 1);
+    cr_assert_eq(pv_msg_get_token(&r, &out), PV_OK);
+    cr_assert_eq(memcmp(&in, &out, sizeof in), 0);
+    for (size_t cut = 0; cut < len - 1; cut++) {
+        r = pv_rd_of(payload + 1, cut);
+        cr_assert_eq(pv_msg_get_token(&r, &out), PV_E_PROTOCOL, "%zu", cut);
+    }
+    payload[20] = 0; /* a NUL in the text */
+    r = pv_rd_of(payload + 1, len - 1);
+    cr_assert_eq(pv_msg_get_token(&r, &out), PV_E_PROTOCOL);
+    memcpy(payload + 17, "\0\0", 2); /* no token at all */
+    r = pv_rd_of(payload + 1, 18);
+    cr_assert_eq(pv_msg_get_token(&r, &out), PV_E_PROTOCOL);
+}
