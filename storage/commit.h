@@ -7,31 +7,28 @@
  * transaction for the whole batch, and only then the done callbacks: data -> index -> ack.
  *
  * Ways to make a batch of files durable, in ms, as `make bench-commit` measured them (it says what
- * they are) on a busy machine with two cores, where a write and sync of 4 KiB in place took 0.2 to
- * 12:
+ * they are) on a quiet machine with two cores, where a write and sync of 4 KiB in place took 0.4:
  *
  *                                  each     late    early parallel   syncfs  unnamed
- *     ext4    1 of 66 KB              13       10       14       12       19       12
- *     ext4    8 of 66 KB             129       79       35       20       16       37
- *     ext4   64 of 66 KB             521      299      229       83       56      161
- *     ext4    1 of 983 KB             12       14       11       12       15       16
- *     ext4    8 of 983 KB             94      152       74      103       83       66
- *     ext4   64 of 983 KB           1541      839      490      326      353      457
- *     XFS     1 of 66 KB               3        1        2        3        2        2
- *     XFS     8 of 66 KB              51       20       13       40       14       13
- *     XFS    64 of 66 KB             505      351      150      128       85      242
- *     XFS     1 of 983 KB              3        4        3        3        4        3
- *     XFS     8 of 983 KB             36       25       23       25       17       27
- *     XFS    64 of 983 KB            616      564      400      191      177      307
+ *     ext4    1 of 66 KB          2.2      2.2      2.3      2.3      2.6      2.2
+ *     ext4    8 of 66 KB           17       11      5.5      5.6      4.6      5.1
+ *     ext4   64 of 66 KB          102       66       25       18       15       28
+ *     ext4  512 of 66 KB          848      515      200      111       90      196
+ *     ext4    8 of 983 KB          23       17       13       14       13       13
+ *     ext4   64 of 983 KB         170      138       84       69       76       74
+ *     XFS     1 of 66 KB          1.3      1.3      1.3      1.3      1.3      1.3
+ *     XFS     8 of 66 KB           12      7.9      4.1      4.2      2.9      3.8
+ *     XFS    64 of 66 KB           97       59       24       18       14       22
+ *     XFS   512 of 66 KB          712      502      179      109       77      176
+ *     XFS     8 of 983 KB          18       14       10       11       10       11
+ *     XFS    64 of 983 KB         136      102       67       55       61       62
  *
  * Each sync of a new file costs a flush of the disk's cache and a commit of the file system's
  * journal; what counts is how many of them wait in line. Write-back that begins early lets one
  * commit of the journal serve many files, and syncs side by side share the flushes too: "parallel"
- * is what the committer does (of 1 and 8 it was still the same as "early": where they differ is
- * noise). One syncfs is faster still for small files, but waits for what other programs have
- * written and answers for their errors. O_TMPFILE gains nothing. In `store -r` of a few hundred
- * files of 100 KB, with batches of 8 to 12, the gain is no larger than what runs of one program
- * differ by.
+ * is what the committer does with 16 files and more (8, in two threads, gained nothing). One syncfs
+ * is faster still for small files, but waits for what other programs have written and answers for
+ * their errors. O_TMPFILE gains nothing.
  *
  * A failed sync, and any write error of vault.db other than a full disk, ends the process with exit
  * code 70 and one line on the log: the kernel has marked the pages clean, so nothing may be

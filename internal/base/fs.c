@@ -163,10 +163,10 @@ static enum pv_err real_sync(void *ctx, pv_fd fd)
 
 /*
  * A sync of a new file waits for a flush of the disk's cache and for the file system's journal, and
- * those who wait side by side share both. Of a few it gains nothing, and while large ones are still
- * being written it costs. The figures are in storage/commit.h.
+ * those who wait side by side share both. Of a few it gains nothing. The figures are in
+ * storage/commit.h.
  */
-enum { SYNC_THREADS = 8, SYNCS_A_THREAD = 4 };
+enum { SYNC_THREADS = 8, SYNCS_A_THREAD = 8 };
 
 struct syncs {
     const pv_fd *fds;
