@@ -1,5 +1,12 @@
 """Who belongs to a cluster: what operators allow, block and forget."""
+import json
+import struct
+
 from harness import cluster, wait_in_sync, wait_until
+from session import Closed, Invite, Session
+
+JOIN, TOKEN, DIGEST, GET = 18, 15, 16, 8
+REQUEST = b"\1\4eve!"
 
 
 def node_id(node):
@@ -10,7 +17,6 @@ def peer_of(node, other):
     """What node's `peers` says of the other."""
     wanted = node_id(other)
     lines = node.run("peers", "--json").text.splitlines()
-    import json
     return next((p for p in map(json.loads, lines) if p.get("node") == wanted), None)
 
 
@@ -247,3 +253,57 @@ def test_an_overlap_ends_by_itself(scene):
     a.start()
     a.run("token", "rotate", "--overlap", "91d", code=2)
     a.run("token", "rotate", "--overlap", "1h", "--finish", code=2)
+
+
+# ---- guests who do something else ----
+
+def guest(code):
+    session = Session(code.split("@")[1].split(",")[0], Invite(code), None)
+    session.start()
+    return session
+
+
+def goodbye_to(session, kind, body):
+    session.send(kind, body)
+    return session.until_closed()
+
+
+def test_guests_get_nothing_but_a_grant(scene):
+    a = scene.node("a").start()
+    key = a.store(scene.file("f", 100000))[0]
+    blind, keyed = invite(a), invite(a, "--role", "keyed")
+    for kind, body in ((DIGEST, b"\1" + bytes(32)), (GET, struct.pack(">IH", 1, 1) + bytes(32)),
+                       (TOKEN, struct.pack(">QQH", 1 << 40, 1 << 40, 5) + b"mine!"),
+                       (JOIN, b""), (JOIN, b"\2" + bytes(20)), (JOIN, b"\1\5eve!"), (99, b"")):
+        assert goodbye_to(guest(blind), kind, body) == 8, (kind, body)
+    stream = guest(blind)
+    stream.send_data(1, 0, b"x")
+    assert stream.until_closed() == 8
+
+    first = guest(blind)
+    first.send(JOIN, REQUEST)
+    kind, grant = first.receive()
+    assert kind == JOIN and grant[:2] == b"\2\2"
+    assert bytes.fromhex(scene.cluster_key) not in grant and scene.token.encode() in grant
+    assert goodbye_to(first, JOIN, REQUEST) == 8  # once is enough
+    assert goodbye_to(guest(blind), JOIN, REQUEST) == 5  # it was another identity's
+
+    second = guest(keyed)
+    second.send(JOIN, REQUEST)
+    assert bytes.fromhex(scene.cluster_key) in second.receive()[1]
+    waiting = [guest(blind) for _ in range(7)]
+    try:
+        assert guest(blind).until_closed() == 7
+    except Closed as end:
+        assert end.reason == 7
+    assert a.get(key) == open(scene.path("f"), "rb").read()
+    a.stop()  # with guests in the house
+    assert all(session.until_closed() == 1 for session in waiting)
+
+
+def test_a_member_does_not_hear_a_join_and_a_stranger_no_token(scene):
+    a = scene.node("a").start()
+    member = Session(a.address, scene.token, scene.cluster_key)
+    member.start()
+    assert goodbye_to(member, JOIN, REQUEST) == 8
+    assert tokens_of(a) == [scene.token]

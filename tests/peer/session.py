@@ -72,6 +72,21 @@ class Token:
         return hmac256(self.gate, b"PV1/gate" + bytes([msg]) + before + message)
 
 
+class Invite(Token):
+    """The two keys of an invite, and what else its code says."""
+
+    def __init__(self, code):
+        digits, _, self.addresses = code.partition("@")
+        check(digits.lower().startswith("pvj1-"), "invite: prefix")
+        data = base64.b32decode(digits[5:].upper() + "======")
+        check(len(data) == 46 and sha256(data[:42])[:4] == data[42:], "invite: a wrong digit")
+        version, self.role, self.inviter, name, secret, self.expires = \
+            struct.unpack(">BB16s4s16sI", data[:42])
+        check(version == 1, "invite: version")
+        prk = hmac256(b"PV1/invite", name + secret)
+        self.gate, self.psk = x(prk, b"gate"), x(prk, b"noise-psk")
+
+
 class Cipher:
     """Seals or opens the frames of one direction."""
 
