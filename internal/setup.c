@@ -54,7 +54,8 @@ static enum pv_err fill_keyring(struct pv_keyring *k, const struct pv_secrets *g
             pv_token_generate(token, env);
             text = token;
         }
-        err = pv_keyring_add_token(k, text, now_s);
+        /* When a given one was made is not known; a newer one may be on its way. */
+        err = pv_keyring_add_token(k, text, given->token == NULL ? now_s : 0);
         if (err != PV_OK)
             SAY(why, "malformed token: it is empty, mistyped, or equal to the cluster key");
     }

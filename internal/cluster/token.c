@@ -25,7 +25,7 @@ static void tell_members(struct pv_cluster *c)
 struct rotation {
     struct pv_cluster *cluster;
     struct pv_request *rq; /* NULL: cancelled; what has begun goes on */
-    uint64_t created_s, overlap_s;
+    uint64_t overlap_s;
     bool finish;
 };
 
@@ -37,10 +37,12 @@ static enum pv_err rotate(struct pv_keyring *k, void *arg)
         pv_keyring_drop_old_tokens(k);
         return PV_OK;
     }
+    /* Later than the one before, also twice in a second, or others would not take it. */
+    uint64_t now = now_s(r->cluster), before = k->token_count > 0 ? k->tokens[0].created_s : 0;
     pv_token_generate(token, pv_cluster_env(r->cluster));
-    enum pv_err err = pv_keyring_add_token(k, token, r->created_s);
+    enum pv_err err = pv_keyring_add_token(k, token, now > before ? now : before + 1);
     if (err == PV_OK)
-        k->overlap_until_s = r->created_s + r->overlap_s;
+        k->overlap_until_s = now + r->overlap_s;
     pv_wipe(token, sizeof token);
     return err;
 }
@@ -86,11 +88,8 @@ void pv_query_token_rotate(struct pv_cluster *c, struct pv_request *rq)
     }
     struct rotation *r = pv_calloc(1, sizeof *r);
     if (r != NULL) {
-        *r = (struct rotation){.cluster = c,
-                               .rq = rq,
-                               .created_s = now_s(c),
-                               .overlap_s = (uint64_t)overlap_s,
-                               .finish = finish};
+        *r = (struct rotation){
+            .cluster = c, .rq = rq, .overlap_s = (uint64_t)overlap_s, .finish = finish};
         rq->op = r;
         rq->ops = &ops;
     }

@@ -111,15 +111,12 @@ def two_machines(scene):
 
 
 def follow_the_readme(scene, first, second):
-    """The tour's "two machines": init, export, daemon; import, daemon."""
-    init, export, first_daemon = lines_of_the_readme("first")
-    import_, second_daemon = lines_of_the_readme("second")
-    first.type(init)
-    first.type(export)
-    assert os.stat(f"{first.home}/secrets").st_mode & 0o777 == 0o600
+    """The tour's "two machines": daemon, invite; join, daemon."""
+    first_daemon, invite = lines_of_the_readme("first")
+    join, second_daemon = lines_of_the_readme("second")
     first.start(first_daemon)
-    shutil.copy2(f"{first.home}/secrets", second.home)  # a safe way
-    second.type(import_)
+    code = first.type(invite).text.strip()
+    second.type(join.replace("CODE", code))
     second.start(second_daemon)
     wait_until(lambda: second.type("peervault status --json").json["in_sync"] == 1,
                "the second to be in sync with the first")
@@ -128,7 +125,7 @@ def follow_the_readme(scene, first, second):
 def test_two_machines_of_the_readme(scene):
     first, second, cable = two_machines(scene)
     follow_the_readme(scene, first, second)
-    assert "first.example:3000" in second.type("peervault peers").text
+    assert f"{NETWORK}1:3000" in second.type("peervault peers").text
     assert first.type("peervault peers --json").json["in_sync"] is True
 
     # Stored here, on both when the command returns, fetched there.
