@@ -4,6 +4,8 @@
  */
 #include "storage/store_private.h"
 
+#include <stdio.h>
+
 static enum pv_err look_at(const struct pv_store *s, const char *name, struct pv_fs_stat *st)
 {
     const struct pv_fs *fs = s->config.vault->fs;

@@ -5,6 +5,8 @@
 #include "internal/base/map.h"
 #include "internal/base/mem.h"
 
+#include <string.h>
+
 struct entry {
     struct pv_list by_age;
     uint64_t seen_ms;
