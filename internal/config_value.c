@@ -1,6 +1,7 @@
 /* Hand-written because strtoull takes signs, spaces and wraps; each parser accepts one grammar. */
 #include "internal/config_value.h"
 #include "crypto/body.h"
+#include "transport/address.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -86,13 +87,10 @@ static size_t host_len(const char *text)
 
 enum pv_err pv_address_form(const char *text, unsigned port_min)
 {
-    const char *rest;
-    uint64_t port;
+    struct pv_address address;
     size_t len = host_len(text);
     if (len == 0 || text[len] != ':' || strlen(text) > PV_ADDRESS_MAX)
         return PV_E_INVALID;
-    enum pv_err err = pv_digits_parse(&port, text + len + 1, &rest);
-    if (err == PV_OK && (*rest != '\0' || port < port_min || port > UINT16_MAX))
-        err = PV_E_INVALID;
-    return err;
+    enum pv_err err = pv_address_parse(&address, text); /* what is taken here can be dialled */
+    return err == PV_OK && address.port < port_min ? PV_E_INVALID : err;
 }

@@ -402,6 +402,8 @@ Test(config, each_malformed_value_is_refused)
         "listen=host:-1",
         "listen=host:1/x",
         "peers=host:0",
+        "peers=host:003000", /* what cannot be dialled */
+        "peers=[abc]:1",
         "peers=host",
         "peers=a:1;b:2",
     };
