@@ -10,7 +10,11 @@
 
 #include <stdio.h>
 
-enum { IN_SMALL_LEN = 512, SEALED_MIN = PV_TAG_LEN + 1 };
+enum {
+    IN_SMALL_LEN = 512,
+    SEALED_MIN = PV_TAG_LEN + 1,
+    HELLO_SEALED_MAX = PV_HELLO_LEN_MAX + PV_TAG_LEN,
+};
 
 /* ---- handshake and HELLO ---- */
 
@@ -245,9 +249,9 @@ static void on_frame(struct pv_session *s)
 static bool frame_allowed(struct pv_session *s)
 {
     size_t alternative, expected;
+    uint32_t sealed_max = s->state == HELLO ? HELLO_SEALED_MAX : PV_FRAME_SEALED_MAX;
     if (s->state != HANDSHAKE)
-        return pv_frame_header_decode(&s->frame, s->header, SEALED_MIN, PV_FRAME_SEALED_MAX) ==
-               PV_OK;
+        return pv_frame_header_decode(&s->frame, s->header, SEALED_MIN, sealed_max) == PV_OK;
     expected = pv_handshake_expects(s->handshake, &alternative);
     return pv_frame_header_decode(&s->frame, s->header, 1, PV_HS_LEN_MAX) == PV_OK &&
            s->frame.type == PV_FRAME_MESSAGE &&
@@ -260,7 +264,9 @@ _Static_assert((int)PV_SESSIONS_MAX *(int)PV_FRAME_SEALED_MAX <= (int)PV_MEM_SHA
 
 static enum pv_err make_room(struct pv_session *s)
 {
-    size_t needed = s->frame.len <= IN_SMALL_LEN ? IN_SMALL_LEN : PV_FRAME_SEALED_MAX;
+    size_t needed = IN_SMALL_LEN;
+    if (s->frame.len > IN_SMALL_LEN)
+        needed = s->state == HELLO ? HELLO_SEALED_MAX : PV_FRAME_SEALED_MAX;
     if (needed <= s->in_cap)
         return PV_OK;
     uint8_t *in = pv_malloc(needed);

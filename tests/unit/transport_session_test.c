@@ -346,6 +346,28 @@ Test(session, nothing_but_hello_before_hello)
     fix_free(f);
 }
 
+/* It costs no memory for a larger frame, whatever its header says. */
+Test(session, longest_hello_and_one_byte_more)
+{
+    for (unsigned more = 0; more < 2; more++) {
+        struct fix *f = fix_new();
+        uint8_t bytes[1024];
+        struct pv_wr w = pv_wr_of(bytes, sizeof bytes);
+        struct pv_msg_hello m = {.version = 1, .role = PV_ROLE_KEYED, .features = 5};
+        m.proof_count = PV_HELLO_PROOFS_MAX;
+        pv_msg_put_hello(&w, &m);
+        cr_assert_eq(pv_wr_len(&w), PV_HELLO_LEN_MAX);
+        pv_wr_zero(&w, more);
+        send_first(f, PV_FRAME_MESSAGE, bytes, pv_wr_len(&w));
+        if (more == 0)
+            cr_assert(f->b.up && !f->b.down);
+        else
+            check_refused(&f->b, PV_REFUSED_LENGTH, PV_E_PROTOCOL, "wrong handshake message");
+        cr_assert_leq(f->b.s->in_cap, 1024);
+        fix_free(f);
+    }
+}
+
 /* The role and features of HELLO must be those that were authenticated before. */
 Test(session, hello_must_agree_with_the_handshake)
 {
