@@ -33,10 +33,12 @@ OPT_valgrind := -O1 -g $(INSTRUMENTED)
 # gcc 12 takes a structure that a function returns for uninitialised; valgrind and clang look at that.
 OPT_analyze  := -O1 -fanalyzer -Wno-analyzer-use-of-uninitialized-value
 OPT_coverage := -O0 -g $(INSTRUMENTED) --coverage
+OPT_fuzz     := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link $(INSTRUMENTED) $(SAN_asan) \
+                -Wno-missing-field-initializers
 LD_asan      := $(SAN_asan)
 LD_tsan      := $(SAN_tsan)
 LD_coverage  := --coverage
-
+LD_fuzz      := $(SAN_asan)
 CFLAGS  ?=
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
@@ -45,6 +47,10 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DPV_VERSION='"$(VERSION)"' -I. $(WARN) $(HA
 ALL_LDFLAGS = $(LDHARD) $(LD_$(VARIANT)) $(LDFLAGS)
 LIBS    = $(PKG_LIBS) -lpthread
 BANNED  := -include internal/base/banned.h
+ifeq ($(VARIANT),fuzz) # libFuzzer is clang's; it takes banned.h for a mistake
+CC      := clang
+BANNED  :=
+endif
 
 ifndef V
 Q := @
@@ -163,6 +169,42 @@ siege: all
 
 soak: all
 	$(Q)tests/fault/soak --minutes $(MINUTES) bin/peervault
+
+# Inputs that strangers may send: looked for by libFuzzer, and replayed by a plain main with any
+# compiler; tests/fuzz/fuzz.h says how.
+FUZZ_PARTS   := tests/fuzz/fuzz.c tests/fuzz/replay.c tests/fuzz/seeds.c
+FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(filter-out $(FUZZ_PARTS),$(wildcard tests/fuzz/*.c)))
+FUZZ_MAIN := $(if $(filter fuzz,$(VARIANT)),-fsanitize=fuzzer,$(B)/tests/fuzz/replay.o)
+FUZZ_OBJ  := $(call obj,tests/fuzz/fuzz.c $(SUPPORT) $(SUPPORT_storage) $(SUPPORT_internal))
+$(B)/tests/fuzz/%.o: ALL_CFLAGS += -isystem tests/support/plain
+.SECONDARY: $(call obj,$(wildcard tests/fuzz/*.c))
+$(B)/tests/fuzz_%: $(B)/tests/fuzz/%.o $(FUZZ_OBJ) $(filter %.o,$(FUZZ_MAIN)) \
+    $(call libs_from,$(LAYERS))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o %.a,$^) $(filter -%,$(FUZZ_MAIN)) $(LIBS)
+
+.PHONY: fuzz fuzz-replay fuzz-seeds fuzz-smoke
+fuzz-replay: $(patsubst %,$(B)/tests/fuzz_%,$(FUZZ_TARGETS))
+	$(Q)tests/fuzz/run replay $(B) $(FUZZ_TARGETS)
+
+fuzz-smoke:
+	$(Q)$(MAKE) --no-print-directory VARIANT=asan fuzz-replay
+
+# TARGET=name, or all of them; new inputs go to build/fuzz/corpus, findings to build/fuzz/findings.
+TIME   ?= 60
+TARGET ?= $(FUZZ_TARGETS)
+fuzz:
+	$(Q)packaging/deps fuzz
+	$(Q)$(MAKE) --no-print-directory VARIANT=fuzz $(patsubst %,build/fuzz/tests/fuzz_%,$(TARGET))
+	$(Q)tests/fuzz/run fuzz build/fuzz $(TIME) $(TARGET)
+
+# The corpora's first inputs, from the test vectors and our own encoders.
+$(B)/tests/fuzz_seeds: $(call obj,tests/fuzz/seeds.c) $(FUZZ_OBJ) $(call libs_from,$(LAYERS))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+fuzz-seeds: $(B)/tests/fuzz_seeds
+	$(Q)$< tests/fuzz/corpus
 
 integration: $(BIN)
 	$(Q)tests/run-integration $(VARIANT) $(BIN)
@@ -312,7 +354,7 @@ clean:
 	rm -rf build bin
 
 help:
-	@echo 'all deps demo test unit unit-<layer> integration hostile netsweep fault siege soak asan tsan valgrind analyze coverage bench million install uninstall deb docs clean'
+	@echo 'all deps demo test unit unit-<layer> integration hostile netsweep fuzz fuzz-smoke fault siege soak asan tsan valgrind analyze coverage bench million install uninstall deb docs clean'
 	@echo 'docker-demo docker-test docker-secrets'
 	@echo 'lint = check-layers check-headers check-format check-budgets check-gates'
-	@echo 'VARIANT=release|asan|tsan|valgrind|coverage; FILTER=SUITE/TEST for unit-<layer>; V=1 shows commands; CI=1 makes warnings errors'
+	@echo 'VARIANT=release|asan|tsan|valgrind|coverage|fuzz; FILTER=SUITE/TEST for unit-<layer>; V=1 shows commands; CI=1 makes warnings errors'
