@@ -321,11 +321,9 @@ enum pv_err pv_member_body_decode(struct pv_member_body *out, const uint8_t *src
     size_t zone_len = pv_rd_u8(&r);
     pv_rd_zero(&r, 7);
     pv_rd_copy(&r, b.subject, PV_PUB_LEN);
-    const uint8_t *zone = pv_rd_view(&r, zone_len);
-    if (pv_rd_end(&r) != PV_OK || zone_len > ZONE_MAX || !text_valid(zone, zone_len) ||
-        (flags & ~(MEMBER_EXPELLED | MEMBER_STALE)) != 0)
+    pv_rd_text(&r, zone_len, b.zone, ZONE_MAX);
+    if (pv_rd_end(&r) != PV_OK || (flags & ~(MEMBER_EXPELLED | MEMBER_STALE)) != 0)
         return PV_E_CORRUPT;
-    memcpy(b.zone, zone, zone_len);
     b.expelled = (flags & MEMBER_EXPELLED) != 0;
     b.stale = (flags & MEMBER_STALE) != 0;
     if (!member_valid(&b))
@@ -388,10 +386,9 @@ enum pv_err pv_address_body_decode(struct pv_address_body *out, const uint8_t *s
     if (r.bad || b.count > PV_ADDRESSES_MAX)
         return PV_E_CORRUPT;
     for (size_t i = 0; i < PV_ADDRESSES_MAX; i++) {
-        const uint8_t *text = pv_rd_view(&r, lengths[i]);
-        if (text == NULL || !text_valid(text, lengths[i]) || (lengths[i] > 0) != (i < b.count))
+        pv_rd_text(&r, lengths[i], b.addresses[i], PV_ADDRESS_MAX);
+        if ((lengths[i] > 0) != (i < b.count))
             return PV_E_CORRUPT;
-        memcpy(b.addresses[i], text, lengths[i]);
     }
     if (pv_rd_end(&r) != PV_OK)
         return PV_E_CORRUPT;

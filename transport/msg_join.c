@@ -7,31 +7,13 @@
 
 enum { KEY_LEN = 1 + 8 + PV_KEY_LEN };
 
-static void put_text8(struct pv_wr *w, const char *text)
-{
-    size_t len = strlen(text);
-    pv_wr_u8(w, (uint8_t)len);
-    pv_wr_bytes(w, text, len);
-}
-
-/* A text of at most cap bytes, none of them NUL, and a NUL behind it. */
-static bool get_text(struct pv_rd *r, char *dst, size_t len, size_t cap)
-{
-    const uint8_t *bytes = len <= cap ? pv_rd_view(r, len) : NULL;
-    if (bytes == NULL || memchr(bytes, 0, len) != NULL)
-        return false;
-    memcpy(dst, bytes, len);
-    dst[len] = '\0';
-    return true;
-}
-
 /* ---- JOIN ---- */
 
 void pv_msg_put_join_request(struct pv_wr *w, const char *name)
 {
     pv_wr_u8(w, PV_MSG_JOIN);
     pv_wr_u8(w, PV_JOIN_REQUEST);
-    put_text8(w, name);
+    pv_wr_text8(w, name);
 }
 
 void pv_msg_put_join_grant(struct pv_wr *w, uint8_t role, const struct pv_keyring *k,
@@ -56,7 +38,7 @@ void pv_msg_put_join_grant(struct pv_wr *w, uint8_t role, const struct pv_keyrin
         pv_wr_bytes(w, k->dedup_kid.b, PV_KID_LEN);
     pv_wr_u8(w, (uint8_t)count);
     for (size_t i = 0; i < count; i++)
-        put_text8(w, addresses[i]);
+        pv_wr_text8(w, addresses[i]);
 }
 
 static bool get_keys(struct pv_rd *r, struct pv_keyring *k, uint8_t role)
@@ -83,14 +65,14 @@ static bool get_grant(struct pv_rd *r, struct pv_msg_join *m)
     char token[PV_TOKEN_LEN_MAX + 1];
     m->role = pv_rd_u8(r);
     uint64_t created_s = pv_rd_u64(r);
-    bool good = (m->role == PV_ROLE_KEYED || m->role == PV_ROLE_BLIND) &&
-                get_text(r, token, pv_rd_u16(r), PV_TOKEN_LEN_MAX) &&
+    pv_rd_text(r, pv_rd_u16(r), token, PV_TOKEN_LEN_MAX);
+    bool good = !r->bad && (m->role == PV_ROLE_KEYED || m->role == PV_ROLE_BLIND) &&
                 pv_keyring_add_token(&m->keyring, token, created_s) == PV_OK &&
                 get_keys(r, &m->keyring, m->role);
     size_t count = good ? pv_rd_u8(r) : 0;
     good = good && count <= PV_ADDRESSES_MAX;
     for (size_t i = 0; good && i < count; i++)
-        good = get_text(r, m->addresses[i], pv_rd_u8(r), PV_ADDRESS_MAX);
+        pv_rd_text(r, pv_rd_u8(r), m->addresses[i], PV_ADDRESS_MAX);
     m->address_count = good ? (uint8_t)count : 0;
     pv_wipe(token, sizeof token);
     return good;
@@ -100,9 +82,9 @@ enum pv_err pv_msg_get_join(struct pv_rd *r, struct pv_msg_join *m)
 {
     memset(m, 0, sizeof *m);
     m->kind = pv_rd_u8(r);
-    bool good = false;
-    if (m->kind == PV_JOIN_REQUEST)
-        good = get_text(r, m->name, pv_rd_u8(r), PV_JOIN_NAME_MAX);
+    bool good = m->kind == PV_JOIN_REQUEST;
+    if (good)
+        pv_rd_text(r, pv_rd_u8(r), m->name, PV_JOIN_NAME_MAX);
     else if (m->kind == PV_JOIN_GRANT)
         good = get_grant(r, m);
     if (good && pv_rd_end(r) == PV_OK)
@@ -128,9 +110,8 @@ enum pv_err pv_msg_get_token(struct pv_rd *r, struct pv_msg_token *m)
     bool weak;
     m->created_s = pv_rd_u64(r);
     m->overlap_until_s = pv_rd_u64(r);
-    bool good = get_text(r, m->text, pv_rd_u16(r), PV_TOKEN_LEN_MAX) && pv_rd_end(r) == PV_OK &&
-                pv_token_check(m->text, &weak) == PV_OK;
-    if (good)
+    pv_rd_text(r, pv_rd_u16(r), m->text, PV_TOKEN_LEN_MAX);
+    if (pv_rd_end(r) == PV_OK && pv_token_check(m->text, &weak) == PV_OK)
         return PV_OK;
     pv_wipe(m, sizeof *m);
     return PV_E_PROTOCOL;

@@ -103,6 +103,17 @@ static inline uint32_t pv_rd_count(struct pv_rd *r, uint32_t count, size_t item_
     return count;
 }
 
+/* A text of len bytes into dst, which has room for cap and a NUL: bad, and "", when it is longer,
+ * not all there, or has a NUL in it. */
+static inline void pv_rd_text(struct pv_rd *r, size_t len, char *dst, size_t cap)
+{
+    const uint8_t *p = len <= cap ? pv_rd_view(r, len) : NULL;
+    r->bad = p == NULL || memchr(p, 0, len) != NULL;
+    if (!r->bad)
+        memcpy(dst, p, len);
+    dst[r->bad ? 0 : len] = '\0';
+}
+
 static inline enum pv_err pv_rd_end(const struct pv_rd *r)
 {
     return r->bad || r->p != r->end ? PV_E_PROTOCOL : PV_OK;

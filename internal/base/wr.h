@@ -82,6 +82,15 @@ static inline void pv_wr_u64(struct pv_wr *w, uint64_t v)
     pv_wr_uint(w, v, 8);
 }
 
+/* A u8 with the length of a text of at most 255 bytes, and the text. */
+static inline void pv_wr_text8(struct pv_wr *w, const char *text)
+{
+    size_t len = strlen(text);
+    PV_ASSERT(len <= UINT8_MAX);
+    pv_wr_u8(w, (uint8_t)len);
+    pv_wr_bytes(w, text, len);
+}
+
 static inline enum pv_err pv_wr_end(const struct pv_wr *w)
 {
     return w->bad ? PV_E_LIMIT : PV_OK;

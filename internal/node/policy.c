@@ -65,13 +65,6 @@ bool pv_policy_drop(struct pv_policy *p, const struct pv_id *node_id)
 
 /* ---- as bytes ---- */
 
-static void wr_text(struct pv_wr *w, const char *text)
-{
-    size_t len = strlen(text);
-    pv_wr_u8(w, (uint8_t)len);
-    pv_wr_bytes(w, text, len);
-}
-
 enum pv_err pv_policy_encode(struct pv_buf *out, const struct pv_policy *p)
 {
     uint8_t bytes[PV_POLICY_ENTRY_LEN_MAX];
@@ -88,39 +81,25 @@ enum pv_err pv_policy_encode(struct pv_buf *out, const struct pv_policy *p)
         pv_wr_u8(&w, e->weight);
         pv_wr_u64(&w, e->since_s);
         pv_wr_u64(&w, e->until_s);
-        wr_text(&w, e->zone);
-        wr_text(&w, e->reason);
+        pv_wr_text8(&w, e->zone);
+        pv_wr_text8(&w, e->reason);
         PV_ASSERT(!w.bad);
         err = pv_buf_append(out, bytes, pv_wr_len(&w));
     }
     return err;
 }
 
-/* A text without NUL, at most cap bytes, into dst with room for one more. */
-static bool rd_text(struct pv_rd *r, char *dst, size_t cap)
-{
-    size_t len = pv_rd_u8(r);
-    const uint8_t *bytes = len <= cap ? pv_rd_view(r, len) : NULL;
-    if (bytes == NULL || memchr(bytes, 0, len) != NULL)
-        return false;
-    memcpy(dst, bytes, len);
-    dst[len] = '\0';
-    return true;
-}
-
 static bool rd_entry(struct pv_rd *r, struct pv_policy_entry *e)
 {
-    const uint8_t *id = pv_rd_view(r, PV_ID_LEN);
-    if (id == NULL)
-        return false;
-    memcpy(e->node_id.b, id, PV_ID_LEN);
+    pv_rd_copy(r, e->node_id.b, PV_ID_LEN);
     e->kind = pv_rd_u8(r);
     e->role = pv_rd_u8(r);
     e->weight = pv_rd_u8(r);
     e->since_s = pv_rd_u64(r);
     e->until_s = pv_rd_u64(r);
-    return rd_text(r, e->zone, sizeof e->zone - 1) && rd_text(r, e->reason, sizeof e->reason - 1) &&
-           !r->bad && (e->kind == PV_POLICY_ALLOW || e->kind == PV_POLICY_BLOCK) &&
+    pv_rd_text(r, pv_rd_u8(r), e->zone, sizeof e->zone - 1);
+    pv_rd_text(r, pv_rd_u8(r), e->reason, sizeof e->reason - 1);
+    return !r->bad && (e->kind == PV_POLICY_ALLOW || e->kind == PV_POLICY_BLOCK) &&
            e->role <= PV_ROLE_BLIND && e->weight >= 1 && e->weight <= 16;
 }
 

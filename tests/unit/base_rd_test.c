@@ -112,3 +112,27 @@ Test(rd, nothing_is_a_valid_input)
     cr_assert_eq(pv_rd_u8(&r), 0);
     cr_assert_eq(pv_rd_end(&r), PV_E_PROTOCOL);
 }
+
+Test(rd, a_text_fits_is_there_and_has_no_nul)
+{
+    static const uint8_t in[] = {'a', 'b', 'c', 0, 'd'};
+    char text[4] = "xyz";
+    struct pv_rd r = pv_rd_of(in, sizeof in);
+    pv_rd_text(&r, 3, text, 3);
+    cr_assert_str_eq(text, "abc");
+    pv_rd_text(&r, 0, text, 3);
+    cr_assert_str_eq(text, "");
+    cr_assert_not(r.bad);
+    pv_rd_text(&r, 2, text, 3); /* a NUL and "d" */
+    cr_assert(r.bad);
+    cr_assert_str_eq(text, "");
+    r = pv_rd_of(in, 3);
+    pv_rd_text(&r, 3, text, 2); /* one too long */
+    cr_assert(r.bad);
+    r = pv_rd_of(in, 2);
+    pv_rd_text(&r, 3, text, 3); /* not all there */
+    cr_assert(r.bad);
+    pv_rd_text(&r, 1, text, 3); /* what comes after an error is none */
+    cr_assert(r.bad);
+    cr_assert_str_eq(text, "");
+}
