@@ -133,9 +133,21 @@ static void send_buckets(struct pv_peer *p, const struct pv_store_bucket *from)
     d->answers_left = PV_DIGEST_BUCKETS;
 }
 
-static void roots_equal(struct pv_peer *p)
+/* Not twice in a row: theirs may be the answer to ours, and answers to answers would go back and
+ * forth for ever. Whoever asks and hears nothing asks again. */
+static void answer_root(struct pv_peer *p, const uint8_t root[static PV_HASH_LEN])
 {
     struct pv_digest *d = digest_of(p);
+    d->echoed = !d->echoed || memcmp(d->echo, root, PV_HASH_LEN) != 0;
+    memcpy(d->echo, root, PV_HASH_LEN);
+    if (d->echoed)
+        send_root(p, root);
+}
+
+static void roots_equal(struct pv_peer *p, const uint8_t root[static PV_HASH_LEN])
+{
+    struct pv_digest *d = digest_of(p);
+    unsigned buckets_sent = memcmp(d->buckets_root, root, PV_HASH_LEN) == 0 ? d->buckets_sent : 0;
     if (!d->agrees)
         PV_LOG(env_of(p)->log, PV_LOG_INFO, PV_SUB_SYNC, "records agree", "node",
                pv_log_id(p->node_id.b));
@@ -144,6 +156,7 @@ static void roots_equal(struct pv_peer *p)
         d->answers_left = PV_DIGEST_WINDOW;
     end_round(d);
     pv_digest_gained(p);
+    d->buckets_sent = buckets_sent; /* or 66 bytes would draw them again and again */
     d->retry_at_ms = UINT64_MAX;
     d->hourly_at_ms = pv_node_now(p->node) + PV_SYNC_INTERVAL_MS;
 }
@@ -164,6 +177,7 @@ static void roots_differ(struct pv_peer *p, const struct root_job *r, bool answe
         return;
     }
     d->buckets_sent++;
+    memcpy(d->buckets_root, r->root, PV_HASH_LEN);
     send_buckets(p, r->buckets);
 }
 
@@ -184,9 +198,9 @@ static void root_done(struct pv_job *job)
         if (memcmp(r->root, d->theirs, PV_HASH_LEN) != 0) {
             roots_differ(p, r, answered);
         } else {
-            roots_equal(p);
+            roots_equal(p, r->root);
             if (!answered)
-                send_root(p, r->root);
+                answer_root(p, r->root);
         }
     }
     if (d->send_root) {

@@ -16,10 +16,11 @@
  * no more of them than the BUCKETS we sent allow. A list is not sent again before it was answered.
  * Who has said ROOT or BUCKETS and does not agree a little later says ROOT again, at growing
  * intervals: two ROOTs that come close together are judged as one, and the other side may take them
- * for its answer.
- * Rounds that follow one another without gain are limited, and so are BUCKETS an hour: a peer that
- * never agrees costs little. Reading is never paused for want of room to send: two nodes doing that
- * would wait for each other.
+ * for its answer. An equal ROOT that comes behind our answer to the same is taken for one, too, or
+ * a ROOT too many would go back and forth for ever. Rounds that follow one another without gain are
+ * limited, and so are BUCKETS an hour: a peer that never agrees, or does so now and then, costs
+ * little. Reading is never paused for want of room to send: two nodes doing that would wait for
+ * each other.
  */
 #ifndef PV_NODE_DIGEST_H
 #define PV_NODE_DIGEST_H
@@ -58,6 +59,9 @@ struct pv_digest {
     bool root_sent; /* and not answered yet */
     uint64_t root_sent_ms;
     uint8_t theirs[PV_HASH_LEN];
+    bool echoed; /* we answered the equal root before this one */
+    uint8_t echo[PV_HASH_LEN];
+    uint8_t buckets_root[PV_HASH_LEN]; /* of the buckets that were sent last */
     bool members_sent;
 
     uint64_t active_ms;           /* last step of the round */

@@ -166,6 +166,66 @@ Test(digest, false_roots_are_answered_a_few_times_only)
     pvt_nodes_release(&net);
 }
 
+static struct pv_digest *digest_at(unsigned i)
+{
+    size_t pos = 0;
+    return &pv_node_next_peer(net.nodes[i].node, &pos)->sync->digest;
+}
+
+/* Nobody asked, so each side takes the other's answer for a question. */
+Test(digest, a_root_too_many_ends)
+{
+    uint8_t root[PV_HASH_LEN];
+    two_connected();
+    memcpy(root, digest_at(1)->theirs, sizeof root);
+    for (unsigned i = 0; i < 20; i++) {
+        uint64_t before = net.messages;
+        inject_root(root);
+        cr_assert_not(pvt_steps(&net, 200), "back and forth");
+        cr_assert_leq(net.messages - before, 3);
+    }
+    cr_assert(pvt_all_agree(&net));
+    pvt_nodes_release(&net);
+}
+
+/* An answer that was not given is only late. */
+Test(digest, who_asks_again_is_answered)
+{
+    two_connected();
+    struct pv_digest *asking = digest_at(0), *asked = digest_at(1);
+    asked->echoed = true;
+    memcpy(asked->echo, asking->theirs, sizeof asked->echo);
+    asking->agrees = false;
+    size_t pos = 0;
+    pv_digest_settle(pv_node_next_peer(net.nodes[0].node, &pos));
+    pvt_advance(&net, PV_SYNC_SETTLE_MS);
+    cr_assert_not(asking->agrees);
+    pvt_advance(&net, PV_SYNC_SETTLE_MS);
+    cr_assert(asking->agrees);
+    pvt_nodes_release(&net);
+}
+
+/* Now and then the right root: that is no gain either. */
+Test(digest, changing_roots_are_answered_a_few_times_only)
+{
+    enum { PAIRS = 200 };
+    uint8_t root[PV_HASH_LEN], other[PV_HASH_LEN] = {1};
+    two_connected();
+    memcpy(root, digest_at(1)->theirs, sizeof root);
+    uint64_t before = net.messages;
+    for (unsigned i = 0; i < PAIRS; i++) {
+        inject_root(other);
+        pvt_settle(&net);
+        inject_root(root);
+        pvt_settle(&net);
+    }
+    cr_assert_leq(net.messages - before, 4 * PAIRS + 4 * PV_DIGEST_BUCKETS_MAX, "%u",
+                  (unsigned)(net.messages - before));
+    pvt_advance(&net, 2 * (uint64_t)PV_SYNC_INTERVAL_MS);
+    cr_assert(pvt_all_agree(&net));
+    pvt_nodes_release(&net);
+}
+
 /* A root that looks like the answer to another leaves one side in doubt: it asks again, soon. */
 Test(digest, doubt_ends_without_waiting_for_the_hour)
 {
@@ -218,12 +278,6 @@ Test(digest, malformed_messages_end_the_session)
         expect(false);
     }
     pvt_nodes_release(&net);
-}
-
-static struct pv_digest *digest_at(unsigned i)
-{
-    size_t pos = 0;
-    return &pv_node_next_peer(net.nodes[i].node, &pos)->sync->digest;
 }
 
 /* As if node 0 had other records in the first eight buckets than node 1. */
