@@ -132,7 +132,20 @@ static enum pv_err list_peers(struct pv_buf *out, const struct pv_join_result *j
     return err;
 }
 
-/* What was in the file before stays; peers may be given on several lines. */
+/* Each on a line of its own: a line of the file is limited, and peers may be given in several. */
+static enum pv_err write_peers(struct pv_buf *text, const char *peers)
+{
+    enum pv_err err = PV_OK;
+    while (err == PV_OK && *peers != '\0') {
+        size_t len = strcspn(peers, ",");
+        err = pv_buf_printf(text, "peers = %.*s\n", (int)len, peers);
+        peers += len;
+        peers += strspn(peers, ", ");
+    }
+    return err;
+}
+
+/* What was in the file before stays. */
 static enum pv_err write_settings(struct pv_setup *s, const char *peers, const char *listen)
 {
     char old[PV_CONFIG_FILE_MAX];
@@ -147,7 +160,7 @@ static enum pv_err write_settings(struct pv_setup *s, const char *peers, const c
     if (err == PV_OK && len > 0 && old[len - 1] != '\n')
         err = pv_buf_append(&text, "\n", 1);
     if (err == PV_OK)
-        err = pv_buf_printf(&text, "peers = %s\n", peers);
+        err = write_peers(&text, peers);
     if (err == PV_OK && listen != NULL)
         err = pv_buf_printf(&text, "listen = %s\n", listen);
     if (err == PV_OK)

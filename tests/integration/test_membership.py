@@ -130,6 +130,17 @@ def test_a_machine_joins_by_one_command_on_each_side(scene):
     assert peer_of(a, c)["role"] == "keyed"
 
 
+def test_many_addresses_of_the_inviter(scene):
+    """The settings that join writes can be read, however long they are together."""
+    elsewhere = [f"{'x' * 40}-{i}.example:3000" for i in range(7)]
+    a = scene.node("a", PEERVAULT_ADVERTISE=",".join(elsewhere)).start()
+    b = newcomer(scene, "b")
+    b.run("join", invite(a, "--address", a.address))
+    shown = [json.loads(line) for line in b.run("config", "show", "--json").text.splitlines()]
+    peers = next(row["value"] for row in shown if row["key"] == "peers").split(",")
+    assert peers[0] == a.address and set(elsewhere) <= set(peers), peers
+
+
 def test_an_invite_is_good_for_one_machine(scene):
     a = scene.node("a", PEERVAULT_MEMBERSHIP="allowlist").start()
     code = invite(a, "--role", "keyed")
