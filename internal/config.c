@@ -145,6 +145,11 @@ const char *pv_config_key_values(enum pv_config_key key)
     return keys[key].values;
 }
 
+bool pv_config_key_is_list(enum pv_config_key key)
+{
+    return key == PV_CONFIG_PEERS || key == PV_CONFIG_ADVERTISE;
+}
+
 const char *pv_config_origin_name(enum pv_config_origin origin)
 {
     return origin_names[origin];
@@ -253,8 +258,10 @@ static enum pv_err set_advertise(struct pv_config *c, const char *text,
                                  char bad[PV_ADDRESS_MAX + 1])
 {
     const struct list list = {c->advertise, &c->advertise_count, PV_ADDRESSES_MAX};
-    c->advertise_count = 0;
-    if (strcmp(text, "none") != 0)
+    bool none = strcmp(text, "none") == 0;
+    if (c->advertise_count > 0 && (none || strcmp(c->advertise[0], "none") == 0))
+        return PV_E_INVALID; /* "none" stands alone */
+    if (!none)
         return add_addresses(&list, text, bad);
     memcpy(c->advertise[c->advertise_count++], "none", sizeof "none");
     return PV_OK;
@@ -318,8 +325,11 @@ static enum pv_err set(struct pv_config *c, enum pv_config_key k, const char *te
 {
     const struct key *key = &keys[k];
     char bad[PV_ADDRESS_MAX + 1], quoted[61];
-    if (k == PV_CONFIG_PEERS && c->origin[k] != place->origin)
-        c->peer_count = 0; /* a stronger source replaces the list, the same one adds to it */
+    bool stronger = c->origin[k] != place->origin; /* replaces a list, the same one adds to it */
+    if (stronger && k == PV_CONFIG_PEERS)
+        c->peer_count = 0;
+    if (stronger && k == PV_CONFIG_ADVERTISE)
+        c->advertise_count = 0;
     enum pv_err err = assign(c, key, text, bad);
     if (err == PV_E_INVALID) {
         quote(quoted, sizeof quoted, bad);
@@ -380,7 +390,7 @@ static char *next_line(char *dst, int cap, void *stream)
         return NULL;
     }
     if (cap <= 0 || len >= (size_t)cap) {
-        file_fail(f, "too long; peers may be given in several lines");
+        file_fail(f, "too long; a list of addresses may be given in several lines");
         return NULL;
     }
     memcpy(dst, f->p, len);
@@ -403,7 +413,7 @@ static int file_entry(void *user, const char *section, const char *name, const c
     } else if (pv_config_key_find(&key, name) != PV_OK) {
         snprintf(what, sizeof what, "unknown key %s", quoted);
         file_fail(f, what);
-    } else if (key != PV_CONFIG_PEERS && f->c->origin[key] == PV_FROM_FILE) {
+    } else if (!pv_config_key_is_list(key) && f->c->origin[key] == PV_FROM_FILE) {
         snprintf(what, sizeof what, "%s was set before, in line %u", name, f->c->line[key]);
         file_fail(f, what);
     } else {

@@ -4,12 +4,12 @@
  * A key is given by a flag, by the environment (PEERVAULT_ and the key in capitals), by
  * peervault.conf in the vault, or has its default; the first of these wins. Each value keeps its
  * origin for `config show`. The file has lines "key = value"; "#" or ";" begins a comment, there
- * are no sections, a continued line is indented (peers only). An environment variable that is
- * empty counts as not set.
+ * are no sections. A line has at most 198 bytes; a list may be given in several lines, or go on in
+ * indented ones. An environment variable that is empty counts as not set.
  *
  *   listen         ADDRESS:PORT, port 0 picks a free one     127.0.0.1:3000
- *   peers          ADDRESS:PORT, comma separated; may be given several times (none)
- *   advertise      ADDRESS:PORT, comma separated, or none    what listen tells
+ *   peers          list of ADDRESS:PORT, comma separated     (none)
+ *   advertise      the same, or none                         what listen tells
  *   replicas       1 .. 64                                   3
  *   role           keyed | blind                             keyed
  *   membership     open | allowlist                          open
@@ -130,10 +130,12 @@ PV_MUST enum pv_err pv_config_load(struct pv_config *out, const struct pv_config
 const char *pv_config_key_name(enum pv_config_key key);   /* "repair_after" */
 const char *pv_config_key_help(enum pv_config_key key);   /* what it does, in one line */
 const char *pv_config_key_values(enum pv_config_key key); /* "1s .. 90d" */
+bool pv_config_key_is_list(enum pv_config_key key);       /* may be given in several lines */
 const char *pv_config_origin_name(enum pv_config_origin origin);
 PV_MUST enum pv_err pv_config_key_find(enum pv_config_key *out, const char *name); /* NOT_FOUND */
 
-/* Appends the value as it may stand in the file ("12h", "64MiB"). PV_E_NOMEM, PV_E_LIMIT. */
+/* Appends the value as it may stand in the file ("12h", "64MiB"), but for a list that is too long
+ * for one line. PV_E_NOMEM, PV_E_LIMIT. */
 PV_MUST enum pv_err pv_config_show(const struct pv_config *c, enum pv_config_key key,
                                    struct pv_buf *out);
 

@@ -14,9 +14,10 @@
 #define MASK "********"
 #define KEYRING "keyring" /* an origin that is none of a setting */
 
-struct shown { /* one line of `config show` */
+struct shown {
     const char *key, *value;
     size_t value_len;
+    bool is_list;
     const char *origin, *values, *help;
 };
 
@@ -26,7 +27,14 @@ static enum pv_exit print(const struct pv_cli *cli, const struct shown *s)
         return pv_out_json(json_pack("{s:s, s:s%, s:s, s:s, s:s}", "key", s->key, "value", s->value,
                                      s->value_len, "origin", s->origin, "values", s->values, "help",
                                      s->help));
-    printf("%-15s = %-24.*s # %s\n", s->key, (int)s->value_len, s->value, s->origin);
+    const char *p = s->value, *end = p + s->value_len;
+    for (bool more = true; more;) { /* a list as the file takes it, however long: in lines */
+        const char *comma = s->is_list ? memchr(p, ',', (size_t)(end - p)) : NULL;
+        size_t len = (size_t)((comma != NULL ? comma : end) - p);
+        printf("%-15s = %-24.*s # %s\n", s->key, (int)len, p, s->origin);
+        more = comma != NULL;
+        p += more ? len + 1 : 0;
+    }
     return PV_EXIT_OK;
 }
 
@@ -43,6 +51,7 @@ static enum pv_exit show(const struct pv_cli *cli, const struct pv_config *c,
         .key = pv_config_key_name(key),
         .value = value.len > 0 ? (const char *)value.data : "",
         .value_len = value.len,
+        .is_list = pv_config_key_is_list(key),
         .origin =
             of_keyring ? KEYRING : pv_config_origin_name((enum pv_config_origin)c->origin[key]),
         .values = pv_config_key_values(key),

@@ -262,3 +262,17 @@ def test_config_check_and_show(scene):
                                ("cluster_key", "********", "keyring")):
         assert rows[key] == [value, origin], shown
     assert len(secrets) == 2 and not [s for s in secrets if s in shown], shown
+
+
+def test_long_lists_are_shown_as_the_file_takes_them(scene):
+    a, = cluster_by_hand(scene, "a")
+    far = [f"{'x' * 40}-{i}.example:3000" for i in range(8)]
+
+    def shown(**env):
+        lines = a.run("config", "show", env=scene.environment(**env)).text.splitlines()
+        return [line.split(" #")[0].rstrip() for line in lines if ".example:" in line]
+
+    lines = shown(PEERVAULT_PEERS=",".join(far), PEERVAULT_ADVERTISE=",".join(far))
+    assert len(lines) == 16, lines
+    scene.file(os.path.join(a.vault, "peervault.conf"), content="\n".join(lines).encode())
+    assert shown() == lines
