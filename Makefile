@@ -181,7 +181,9 @@ $(B)/tests/fuzz/%.o: ALL_CFLAGS += -isystem tests/support/plain
 $(B)/tests/fuzz_%: $(B)/tests/fuzz/%.o $(FUZZ_OBJ) $(filter %.o,$(FUZZ_MAIN)) \
     $(call libs_from,$(LAYERS))
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o %.a,$^) $(filter -%,$(FUZZ_MAIN)) $(LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(filter -%,$(FUZZ_MAIN)) $(LIBS)
+
+$(B)/tests/fuzz_args: $(call obj,cmd/peervault/args.c)
 
 .PHONY: fuzz fuzz-replay fuzz-seeds fuzz-smoke
 fuzz-replay: $(patsubst %,$(B)/tests/fuzz_%,$(FUZZ_TARGETS))

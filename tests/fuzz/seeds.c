@@ -390,6 +390,27 @@ static void texts(void)
     save_text("config", "unknown", "colour = red");
 }
 
+/* The first byte chooses, in both. */
+static void arguments(void)
+{
+    char text[256];
+    save_text("args", "forms", " -q\n--vault=d\n-oout\n--peer\na\n-p\nb\n-\nword\n--\n--word");
+    save_text("args", "stop", "!--json\nstore\n--peer");
+    save_text("args", "twice", " --output=a\n-qob");
+    save_text("args", "numbers", " 5-10\n0-\n1000\n7\n2-1");
+    json_t *tokens = pvt_json_load(VECTORS "tokens.json");
+    const char *token = pvt_json_text(json_array_get(tokens, 0), "token");
+    (void)snprintf(text, sizeof text, " %063d7\1%s", 0, token);
+    save_text("secrets", "variables", text);
+    text[0] = '#';
+    save_text("secrets", "files", text);
+    (void)snprintf(text, sizeof text, "#\n %063d7\r\n\1%063d7 \n", 0, 0);
+    save_text("secrets", "equal", text);
+    save_text("secrets", "phrase", "\"\1a pass phrase\n");
+    save_text("secrets", "lines", "#one\ntwo\1\n");
+    json_decref(tokens);
+}
+
 static void control(void)
 {
     static const char *const requests[] = {
@@ -443,6 +464,7 @@ int main(int argc, char **argv)
     blobs();
     secret_files();
     texts();
+    arguments();
     control();
     return 0;
 }
