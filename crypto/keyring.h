@@ -100,6 +100,13 @@ PV_MUST enum pv_err pv_keyring_add_token(struct pv_keyring *k, const char *token
                                          uint64_t created_s);
 void pv_keyring_drop_old_tokens(struct pv_keyring *k); /* keeps the newest */
 
+/*
+ * What a member that was away gets from a grant: cluster keys that it lacks and which of them is
+ * active, and the token, instead of its own, unless those are newer. Its invites stay. Errors as of
+ * add_key and add_token, but for EXISTS: *k is half done then.
+ */
+PV_MUST enum pv_err pv_keyring_catch_up(struct pv_keyring *k, const struct pv_keyring *granted);
+
 /* PV_E_LIMIT: PV_INVITES_MAX are open. PV_E_EXISTS: the id. */
 PV_MUST enum pv_err pv_keyring_add_invite(struct pv_keyring *k, const struct pv_invite *invite);
 /* NULL: there is none, or not any more. */

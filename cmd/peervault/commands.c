@@ -283,7 +283,10 @@ const struct pv_command pv_commands[] = {
         .details =
             "With the code that `peervault invite` printed on a member. Makes the vault,\n"
             "fetches the token and, unless blind, the cluster keys, and writes the members'\n"
-            "addresses to peervault.conf. When it was cut off, the same command goes on.",
+            "addresses to peervault.conf. When it was cut off, the same command goes on.\n"
+            "A vault that is there already must belong to the inviter's cluster: it gets the\n"
+            "token that is in force now and keeps all else. This is for a machine that was\n"
+            "away while the token was replaced; stop its daemon first.",
         .json = "{\"vault\", \"node\", \"role\", \"inviter\", \"peers\"}",
         .examples = "peervault join pvj1-...@192.0.2.7:3000 --listen 0.0.0.0:3000",
         .options = pv_join_options,

@@ -6,6 +6,7 @@
 #include "internal/base/mem.h"
 #include "internal/config.h"
 #include "internal/config_value.h"
+#include "internal/rejoin.h"
 #include "internal/server/uv_join.h"
 #include "internal/setup.h"
 
@@ -117,28 +118,52 @@ static bool is_among(const char *address, const char *list)
     return false;
 }
 
+struct joining {
+    const struct pv_cli *cli;
+    const char *listen;
+    struct code code;
+    struct pv_setup setup;
+    bool again;                /* the vault is there already */
+    struct pv_config settings; /* of its file */
+    struct pv_join_result joined;
+    struct pv_buf peers; /* text */
+};
+
 /* "a:1, b:2": the address that answered first. */
-static enum pv_err list_peers(struct pv_buf *out, const struct pv_join_result *joined)
+static enum pv_err list_peers(struct joining *j)
 {
-    enum pv_err err = pv_buf_printf(out, "%s", joined->reached);
-    for (size_t i = 0; err == PV_OK && i < joined->grant.address_count; i++) {
-        const char *address = joined->grant.addresses[i];
+    struct pv_buf *out = &j->peers;
+    const struct pv_msg_join *grant = &j->joined.grant;
+    enum pv_err err = pv_buf_printf(out, "%s", j->joined.reached);
+    for (size_t i = 0; err == PV_OK && i < grant->address_count; i++) {
+        const char *address = grant->addresses[i];
         if ((err = pv_buf_append(out, "", 1)) != PV_OK) /* a NUL to search in */
             break;
         out->len--;
         if (pv_address_form(address, 1) == PV_OK && !is_among(address, (const char *)out->data))
             err = pv_buf_printf(out, ", %s", address);
     }
-    return err;
+    return err == PV_OK ? pv_buf_append(out, "", 1) : err;
 }
 
-/* Each on a line of its own: a line of the file is limited, and peers may be given in several. */
-static enum pv_err write_peers(struct pv_buf *text, const char *peers)
+static bool is_in_settings(const struct pv_config *settings, const char *address, size_t len)
 {
+    for (size_t i = 0; i < settings->peer_count; i++)
+        if (strlen(settings->peers[i]) == len && memcmp(settings->peers[i], address, len) == 0)
+            return true;
+    return false;
+}
+
+/* Those that are not in the file yet, each on a line of its own: a line of it is limited, and peers
+ * may be given in several. */
+static enum pv_err write_peers(struct pv_buf *text, const struct joining *j)
+{
+    const char *peers = (const char *)j->peers.data;
     enum pv_err err = PV_OK;
     while (err == PV_OK && *peers != '\0') {
         size_t len = strcspn(peers, ",");
-        err = pv_buf_printf(text, "peers = %.*s\n", (int)len, peers);
+        if (!is_in_settings(&j->settings, peers, len))
+            err = pv_buf_printf(text, "peers = %.*s\n", (int)len, peers);
         peers += len;
         peers += strspn(peers, ", ");
     }
@@ -146,102 +171,198 @@ static enum pv_err write_peers(struct pv_buf *text, const char *peers)
 }
 
 /* What was in the file before stays. */
-static enum pv_err write_settings(struct pv_setup *s, const char *peers, const char *listen)
+static enum pv_err write_settings(struct joining *j)
 {
+    const struct pv_vault *v = &j->setup.vault;
     char old[PV_CONFIG_FILE_MAX];
     size_t len = 0;
     struct pv_buf text;
     enum pv_err err =
-        pv_secret_file_read(s->vault.fs, s->vault.dir, PV_CONFIG_FILE_NAME, old, sizeof old, &len);
+        pv_secret_file_read(v->fs, v->dir, PV_CONFIG_FILE_NAME, old, sizeof old, &len);
     if (err != PV_OK && err != PV_E_NOT_FOUND)
         return err;
     pv_buf_init(&text, PV_CONFIG_FILE_MAX);
     err = pv_buf_append(&text, old, len);
     if (err == PV_OK && len > 0 && old[len - 1] != '\n')
         err = pv_buf_append(&text, "\n", 1);
+    size_t before = text.len;
     if (err == PV_OK)
-        err = write_peers(&text, peers);
-    if (err == PV_OK && listen != NULL)
-        err = pv_buf_printf(&text, "listen = %s\n", listen);
-    if (err == PV_OK)
-        err = pv_secret_file_write(s->vault.fs, s->vault.dir, PV_CONFIG_FILE_NAME,
-                                   PV_CONFIG_FILE_NAME ".tmp", text.data, text.len);
+        err = write_peers(&text, j);
+    if (err == PV_OK && j->listen != NULL && j->settings.line[PV_CONFIG_LISTEN] == 0)
+        err = pv_buf_printf(&text, "listen = %s\n", j->listen);
+    if (err == PV_OK && text.len > before)
+        err = pv_secret_file_write(v->fs, v->dir, PV_CONFIG_FILE_NAME, PV_CONFIG_FILE_NAME ".tmp",
+                                   text.data, text.len);
     pv_buf_release(&text);
     return err;
 }
 
-static enum pv_exit settle(const struct pv_cli *cli, struct pv_setup *s,
-                           const struct pv_join_result *joined, const char *listen)
+static enum pv_err take_grant(struct joining *j)
 {
-    char why[PV_SETUP_TEXT_MAX] = "out of memory", node[PV_NODE_TEXT_LEN], by[PV_NODE_TEXT_LEN];
-    struct pv_buf peers;
-    pv_buf_init(&peers, PV_CONFIG_FILE_MAX / 2);
-    enum pv_err err = list_peers(&peers, joined);
-    if (err == PV_OK)
-        err = pv_buf_append(&peers, "", 1);
-    if (err == PV_OK && (err = write_settings(s, (const char *)peers.data, listen)) != PV_OK)
+    struct pv_keyring *k = &j->setup.keyring;
+    const struct pv_msg_join *grant = &j->joined.grant;
+    enum pv_err err = j->again ? pv_keyring_catch_up(k, &grant->keyring) : PV_OK;
+    if (!j->again)
+        *k = grant->keyring;
+    k->has_root = grant->role == PV_ROLE_BLIND;
+    if (k->has_root)
+        k->root = j->joined.inviter;
+    return err;
+}
+
+static enum pv_exit print_joined(const struct joining *j)
+{
+    char node[PV_NODE_TEXT_LEN], by[PV_NODE_TEXT_LEN];
+    const char *role = j->joined.grant.role == PV_ROLE_BLIND ? "blind" : "keyed";
+    const char *peers = (const char *)j->peers.data;
+    pv_node_id_format(node, &j->setup.identity.node_id);
+    pv_node_id_format(by, &j->joined.inviter);
+    if (j->cli->json) {
+        json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "node", node, "role", role, "inviter", by,
+                              "peers", peers);
+        (void)pv_json_set_bytes(o, "vault", j->cli->vault);
+        return pv_out_json(o);
+    }
+    printf("node   %s\nrole   %s\npeers  %s\n", node, role, peers);
+    enum pv_exit exit = pv_out_flush();
+    pv_cli_note(j->cli,
+                "this machine has joined%s: start it with `peervault daemon`, or `peervault "
+                "install-service`",
+                j->again ? " again" : "");
+    return exit;
+}
+
+/* The settings first: a vault is complete when its keyring is there. */
+static enum pv_exit settle(struct joining *j)
+{
+    char why[PV_SETUP_TEXT_MAX] = "out of memory";
+    enum pv_err err = list_peers(j);
+    if (err == PV_OK && (err = write_settings(j)) != PV_OK)
         (void)snprintf(why, sizeof why, "cannot write %s: %s", PV_CONFIG_FILE_NAME,
                        pv_err_text(err));
-    s->keyring = joined->grant.keyring;
-    s->keyring.has_root = joined->grant.role == PV_ROLE_BLIND;
-    if (s->keyring.has_root)
-        s->keyring.root = joined->inviter;
+    if (err == PV_OK && (err = take_grant(j)) != PV_OK)
+        (void)snprintf(why, sizeof why, "the keyring does not take what the inviter granted: %s",
+                       pv_err_text(err));
     if (err == PV_OK)
-        err = pv_setup_complete(s, cli->vault, why);
-    enum pv_exit exit = PV_EXIT_OK;
-    const char *role = joined->grant.role == PV_ROLE_BLIND ? "blind" : "keyed";
-    pv_node_id_format(node, &s->identity.node_id);
-    pv_node_id_format(by, &joined->inviter);
-    if (err != PV_OK) {
-        exit = pv_out_fail(pv_exit_of(err), "%s: run the same command again", why);
-    } else if (cli->json) {
-        json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "node", node, "role", role, "inviter", by,
-                              "peers", (const char *)peers.data);
-        (void)pv_json_set_bytes(o, "vault", cli->vault);
-        exit = pv_out_json(o);
-    } else {
-        printf("node   %s\nrole   %s\npeers  %s\n", node, role, (const char *)peers.data);
-        exit = pv_out_flush();
-        pv_cli_note(cli, "this machine has joined: start it with `peervault daemon`, or "
-                         "`peervault install-service`");
-    }
-    pv_buf_release(&peers);
-    return exit;
+        err = pv_setup_complete(&j->setup, j->cli->vault, why);
+    if (err != PV_OK)
+        return pv_out_fail(pv_exit_of(err), "%s: run the same command again", why);
+    return print_joined(j);
+}
+
+/* Whether the vault that is there may come by this invite: without asking the inviter. */
+static enum pv_exit check_own(struct joining *j)
+{
+    bool keyed = pv_keyring_active(&j->setup.keyring) != NULL;
+    if (keyed != (j->code.invite.role == PV_ROLE_KEYED))
+        return pv_out_fail(PV_EXIT_USAGE,
+                           "this vault is %s, the invite is for a %s machine: ask for one with "
+                           "--role %s, or name another folder with --vault",
+                           keyed ? "keyed" : "blind", keyed ? "blind" : "keyed",
+                           keyed ? "keyed" : "blind");
+    if (keyed)
+        return PV_EXIT_OK; /* the inviter must prove our key */
+    enum pv_err err = pv_rejoin_check_inviter(&j->setup, &j->code.invite, &j->cli->env);
+    if (err == PV_E_NOT_FOUND)
+        return pv_out_fail(PV_EXIT_USAGE, "this vault knows no such inviter: it belongs to another "
+                                          "cluster, or another member must invite it");
+    return err == PV_OK ? PV_EXIT_OK
+                        : pv_out_fail(pv_exit_of(err), "%s",
+                                      err == PV_E_CORRUPT       ? PV_DB_DAMAGED_TEXT
+                                      : err == PV_E_UNSUPPORTED ? PV_LATER_VERSION_TEXT
+                                                                : pv_err_text(err));
+}
+
+static enum pv_exit open_again(struct joining *j)
+{
+    char why[PV_SETUP_TEXT_MAX] = "out of memory";
+    const struct pv_secrets none = {NULL, NULL};
+    long pid = 0;
+    pv_setup_close(&j->setup);
+    j->again = true;
+    enum pv_err err =
+        pv_setup_open(&j->setup, j->cli->vault, &none, pv_fs_real(), &j->cli->env, why);
+    if (err != PV_OK)
+        return pv_out_fail(pv_exit_of(err), "%s", why);
+    err = pv_setup_lock(&j->setup, 0, &j->cli->env, &pid);
+    if (err == PV_E_BUSY)
+        return pv_out_fail(PV_EXIT_UNAVAILABLE,
+                           "the vault %s is in use by process %ld: stop it first", j->cli->vault,
+                           pid);
+    if (err != PV_OK)
+        return pv_out_fail(pv_exit_of(err), "cannot lock the vault %s: %s", j->cli->vault,
+                           pv_err_text(err));
+    return check_own(j);
+}
+
+static const char *no_variable(void *ctx, const char *name)
+{
+    (void)ctx, (void)name;
+    return NULL;
+}
+
+/* The vault, locked, and what its settings file says. */
+static enum pv_exit open_vault(struct joining *j)
+{
+    char why[PV_CONFIG_WHY_MAX] = "out of memory";
+    enum pv_err err = pv_setup_begin(&j->setup, j->cli->vault, pv_fs_real(), &j->cli->env, why);
+    if (err != PV_OK && err != PV_E_EXISTS)
+        return pv_out_fail(pv_exit_of(err), "%s", why);
+    enum pv_exit exit = err == PV_E_EXISTS ? open_again(j) : PV_EXIT_OK;
+    if (exit != PV_EXIT_OK)
+        return exit;
+    const struct pv_config_source file = {no_variable, NULL, pv_fs_real(), j->setup.vault.dir};
+    err = pv_config_load(&j->settings, &file, NULL, 0, why);
+    if (err != PV_OK)
+        return pv_out_fail(pv_exit_of(err), "%s", why);
+    if (j->listen != NULL && j->settings.line[PV_CONFIG_LISTEN] != 0 &&
+        strcmp(j->listen, j->settings.listen) != 0)
+        return pv_out_fail(PV_EXIT_USAGE, "--listen: %s of this vault says %s: change it there",
+                           PV_CONFIG_FILE_NAME, j->settings.listen);
+    return PV_EXIT_OK;
+}
+
+static enum pv_exit ask(struct joining *j)
+{
+    char why[PV_JOIN_TEXT_MAX] = "out of memory", name[PV_JOIN_NAME_MAX + 1] = "";
+    bool keyed = pv_keyring_active(&j->setup.keyring) != NULL;
+    if (gethostname(name, sizeof name - 1) != 0)
+        name[0] = '\0';
+    const struct pv_join join = {.env = &j->cli->env,
+                                 .identity = &j->setup.identity,
+                                 .invite = &j->code.invite,
+                                 .addresses = j->code.addresses,
+                                 .address_count = j->code.count,
+                                 .name = name,
+                                 .own = keyed ? &j->setup.keyring : NULL};
+    enum pv_err err = pv_join_ask(&j->joined, &join, why);
+    if (err == PV_OK)
+        return PV_EXIT_OK;
+    return pv_out_fail(err == PV_E_TIMEOUT ? PV_EXIT_UNAVAILABLE : pv_exit_of(err), "%s", why);
 }
 
 enum pv_exit pv_cmd_join(const struct pv_cli *cli, const struct pv_args *args)
 {
-    char why[PV_SETUP_TEXT_MAX] = "out of memory", name[PV_JOIN_NAME_MAX + 1] = "";
     const char *listen = pv_args_value(args, "listen");
-    struct pv_setup setup;
-    struct pv_join_result *joined;
-    struct code code = {.count = 0};
-    _Static_assert((int)PV_SETUP_TEXT_MAX >= (int)PV_JOIN_TEXT_MAX, "one buffer serves both");
     if (listen != NULL && pv_address_form(listen, 0) != PV_OK)
         return pv_out_fail(PV_EXIT_USAGE, "--listen %.80s: must be ADDRESS:PORT", listen);
-    enum pv_exit exit = parse_code(&code, cli, args->words[0]);
-    if (exit != PV_EXIT_OK)
-        return exit;
-    joined = pv_calloc(1, sizeof *joined);
-    if (joined == NULL)
+    struct joining *j = pv_calloc(1, sizeof *j);
+    if (j == NULL)
         return pv_out_no_memory();
-    if (gethostname(name, sizeof name - 1) != 0)
-        name[0] = '\0';
-    enum pv_err err = pv_setup_begin(&setup, cli->vault, pv_fs_real(), &cli->env, why);
-    struct pv_join join = {.env = &cli->env,
-                           .identity = &setup.identity,
-                           .invite = &code.invite,
-                           .addresses = code.addresses,
-                           .address_count = code.count,
-                           .name = name};
-    if (err == PV_OK)
-        err = pv_join_ask(joined, &join, why);
-    exit = err == PV_OK ? settle(cli, &setup, joined, listen)
-                        : pv_out_fail(err == PV_E_TIMEOUT ? PV_EXIT_UNAVAILABLE : pv_exit_of(err),
-                                      "%s", why);
-    pv_setup_close(&setup);
-    pv_wipe(&code, sizeof code);
-    pv_wipe(joined, sizeof *joined);
-    pv_free(joined);
+    j->cli = cli;
+    j->listen = listen;
+    pv_buf_init(&j->peers, PV_CONFIG_FILE_MAX / 2);
+    enum pv_exit exit = parse_code(&j->code, cli, args->words[0]);
+    if (exit == PV_EXIT_OK) {
+        exit = open_vault(j);
+        if (exit == PV_EXIT_OK)
+            exit = ask(j);
+        if (exit == PV_EXIT_OK)
+            exit = settle(j);
+        pv_setup_close(&j->setup);
+    }
+    pv_buf_release(&j->peers);
+    pv_wipe(j, sizeof *j);
+    pv_free(j);
     return exit;
 }

@@ -1,6 +1,7 @@
 #include "internal/server/uv_join.h"
 
 #include "internal/base/mem.h"
+#include "transport/hello.h"
 #include "transport/uv_tcp.h"
 
 #include <stdio.h>
@@ -77,6 +78,17 @@ static void on_look(uv_timer_t *timer)
         give_up(a);
 }
 
+static bool is_own_cluster(const struct pv_keyring *own, const struct pv_session_peer *peer)
+{
+    const struct pv_cluster_keys *readable[PV_KEYRING_KEYS_MAX];
+    struct pv_session_context ours = {.readable = readable};
+    for (size_t i = 0; i < own->key_count; i++)
+        if (own->keys[i].state != PV_KEY_RETIRED)
+            readable[ours.readable_count++] = &own->keys[i].keys;
+    return pv_hello_proves(&peer->hello, &ours, peer->hash, !peer->dialled,
+                           &peer->handshake.node_id);
+}
+
 static void on_up(void *ctx, pv_link link, const struct pv_session_peer *peer, const char *address)
 {
     struct asking *a = ctx;
@@ -84,6 +96,11 @@ static void on_up(void *ctx, pv_link link, const struct pv_session_peer *peer, c
     struct pv_wr w = pv_wr_of(payload, sizeof payload);
     if (!pv_invite_is_from(a->join->invite, &peer->handshake.node_id)) {
         end(a, PV_E_AUTH, "another node than the inviter answered there: do not use this code");
+        return;
+    }
+    if (a->join->own != NULL && !is_own_cluster(a->join->own, peer)) {
+        end(a, PV_E_INVALID,
+            "this vault belongs to another cluster: name another folder with --vault");
         return;
     }
     if (a->link != 0) {

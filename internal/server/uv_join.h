@@ -1,6 +1,6 @@
 /*
  * The joiner's side of an invite: one session with the inviter, one request, one grant. Blocks, on
- * a loop of its own; a machine that joins has no server yet.
+ * a loop of its own; no server runs on the vault.
  */
 #ifndef PV_SERVER_UV_JOIN_H
 #define PV_SERVER_UV_JOIN_H
@@ -18,6 +18,9 @@ struct pv_join {
     const char *const *addresses; /* of the inviter; tried all at once */
     size_t address_count;
     const char *name; /* what this machine calls itself; up to PV_JOIN_NAME_MAX bytes */
+    /* Of a keyed vault that comes again, else NULL: the inviter must prove one of its keys, before
+     * it is asked. */
+    const struct pv_keyring *own;
 };
 
 struct pv_join_result { /* holds secrets: wipe it */
@@ -28,7 +31,8 @@ struct pv_join_result { /* holds secrets: wipe it */
 
 /*
  * why (PV_JOIN_TEXT_MAX bytes) gets a line for a person on errors. AUTH: the inviter refused, or
- * another node answered; TIMEOUT: nobody could be reached in PV_JOIN_WAIT_MS; PROTOCOL; NOMEM.
+ * another node answered; INVALID: it has no key of own; TIMEOUT: nobody could be reached in
+ * PV_JOIN_WAIT_MS; PROTOCOL; NOMEM.
  */
 PV_MUST enum pv_err pv_join_ask(struct pv_join_result *out, const struct pv_join *join, char *why);
 

@@ -149,6 +149,52 @@ Test(keyring, adding_keys, .init = setup, .fini = teardown)
     cr_assert(kid_is(pv_keyring_find(&k, &b.kid), &b.kid));
 }
 
+static void grant(struct pv_keyring *out, uint8_t active, const char *token, uint64_t created_s)
+{
+    const struct pv_cluster_keys old = pvt_cluster_keys(0), new = pvt_cluster_keys(active);
+    pv_keyring_init(out);
+    if (active > 0)
+        cr_assert_eq(pv_keyring_add_key(out, old.cluster_key, PV_KEY_READ_ONLY, 5), PV_OK);
+    cr_assert_eq(pv_keyring_add_key(out, new.cluster_key, PV_KEY_ACTIVE, 6), PV_OK);
+    cr_assert_eq(pv_keyring_add_token(out, token, created_s), PV_OK);
+}
+
+Test(keyring, who_was_away_catches_up, .init = setup, .fini = teardown)
+{
+    struct pv_keyring granted;
+    const struct pv_kid old = add(0, PV_KEY_ACTIVE);
+    const struct pv_invite invite = {.role = PV_ROLE_KEYED, .id = {1}, .expires_s = 99};
+    cr_assert_eq(pv_keyring_add_invite(&k, &invite), PV_OK);
+    cr_assert_eq(pv_keyring_add_token(&k, "the first", 10), PV_OK);
+    cr_assert_eq(pv_keyring_add_token(&k, "the second", 20), PV_OK);
+    k.overlap_until_s = 30;
+
+    grant(&granted, 0, "an older one", 19);
+    cr_assert_eq(pv_keyring_catch_up(&k, &granted), PV_OK);
+    cr_assert_eq(k.token_count, 2, "ours are newer");
+    grant(&granted, 0, "the second", 20);
+    cr_assert_eq(pv_keyring_catch_up(&k, &granted), PV_OK);
+    cr_assert_eq(k.token_count, 2, "nothing new");
+
+    grant(&granted, 1, "the third", 21);
+    cr_assert_eq(pv_keyring_catch_up(&k, &granted), PV_OK);
+    cr_assert_eq(k.token_count, 1, "those before open no door");
+    cr_assert_str_eq(k.tokens[0].text, "the third");
+    cr_assert_eq(k.overlap_until_s, 0);
+    cr_assert(kid_is(pv_keyring_active(&k), &granted.keys[1].keys.kid));
+    cr_assert(kid_is(pv_keyring_find(&k, &old), &old));
+    cr_assert(kid_is(pv_keyring_dedup(&k), &granted.dedup_kid));
+    cr_assert_eq(k.invite_count, 1);
+
+    pv_keyring_init(&k); /* of a blind node: no key comes, and none is needed */
+    pv_keyring_init(&granted);
+    cr_assert_eq(pv_keyring_add_token(&k, "given by hand", 0), PV_OK);
+    cr_assert_eq(pv_keyring_add_token(&granted, "by hand, too", 0), PV_OK);
+    cr_assert_eq(pv_keyring_catch_up(&k, &granted), PV_OK);
+    cr_assert_str_eq(k.tokens[0].text, "by hand, too");
+    cr_assert_eq(k.token_count + k.key_count, 1);
+}
+
 Test(keyring, rotation, .init = setup, .fini = teardown)
 {
     struct pv_keyring out;
