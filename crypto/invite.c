@@ -77,17 +77,37 @@ enum pv_err pv_invite_parse(struct pv_invite *out, const char *text, size_t len)
     return err;
 }
 
-void pv_invite_keys(struct pv_token_keys *out, const uint8_t id[static PV_INVITE_ID_LEN],
+static void extract(uint8_t prk[static PV_KEY_LEN], const uint8_t id[static PV_INVITE_ID_LEN],
                     const uint8_t secret[static PV_INVITE_SECRET_LEN])
 {
-    uint8_t both[PV_INVITE_ID_LEN + PV_INVITE_SECRET_LEN], prk[PV_KEY_LEN];
+    uint8_t both[PV_INVITE_ID_LEN + PV_INVITE_SECRET_LEN];
     memcpy(both, id, PV_INVITE_ID_LEN);
     memcpy(both + PV_INVITE_ID_LEN, secret, PV_INVITE_SECRET_LEN);
     pv_hkdf_extract(prk, "PV1/invite", strlen("PV1/invite"), both, sizeof both);
+    pv_wipe(both, sizeof both);
+}
+
+void pv_invite_keys(struct pv_token_keys *out, const uint8_t id[static PV_INVITE_ID_LEN],
+                    const uint8_t secret[static PV_INVITE_SECRET_LEN])
+{
+    uint8_t prk[PV_KEY_LEN];
+    extract(prk, id, secret);
     pv_x(out->gate, prk, "gate", NULL, 0);
     pv_x(out->psk, prk, "noise-psk", NULL, 0);
-    pv_wipe(both, sizeof both);
     pv_wipe(prk, sizeof prk);
+}
+
+uint32_t pv_invite_number(const uint8_t id[static PV_INVITE_ID_LEN],
+                          const uint8_t secret[static PV_INVITE_SECRET_LEN],
+                          const uint8_t h[static PV_HASH_LEN])
+{
+    uint8_t prk[PV_KEY_LEN], bytes[PV_KEY_LEN];
+    extract(prk, id, secret);
+    pv_x(bytes, prk, "sas", h, PV_HASH_LEN);
+    struct pv_rd r = pv_rd_of(bytes, sizeof bytes);
+    uint64_t number = pv_rd_u64(&r);
+    pv_wipe(prk, sizeof prk);
+    return (uint32_t)(number % PV_INVITE_NUMBERS);
 }
 
 bool pv_invite_is_from(const struct pv_invite *invite, const struct pv_id *node_id)

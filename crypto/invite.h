@@ -11,6 +11,7 @@
  *
  *   PRK_i = HMAC-SHA256("PV1/invite", id || secret)
  *   K_gate = X(PRK_i, "gate", "")   psk = X(PRK_i, "noise-psk", "")
+ *   number = the first 8 bytes of X(PRK_i, "sas", h), mod 1 000 000
  */
 #ifndef PV_CRYPTO_INVITE_H
 #define PV_CRYPTO_INVITE_H
@@ -22,6 +23,7 @@ enum {
     PV_INVITE_SECRET_LEN = 16,
     PV_INVITE_INVITER_LEN = 16,
     PV_INVITE_TEXT_LEN = 79,
+    PV_INVITE_NUMBERS = 1000000,
 };
 
 struct pv_invite {
@@ -41,6 +43,11 @@ void pv_invite_format(char out[static PV_INVITE_TEXT_LEN + 1], const struct pv_i
 PV_MUST enum pv_err pv_invite_parse(struct pv_invite *out, const char *text, size_t len);
 void pv_invite_keys(struct pv_token_keys *out, const uint8_t id[static PV_INVITE_ID_LEN],
                     const uint8_t secret[static PV_INVITE_SECRET_LEN]);
+/* What the two ends of a session under an invite both know, and a thief of the code cannot make
+ * equal to another session's: six digits for people to compare. h: the handshake hash. */
+uint32_t pv_invite_number(const uint8_t id[static PV_INVITE_ID_LEN],
+                          const uint8_t secret[static PV_INVITE_SECRET_LEN],
+                          const uint8_t h[static PV_HASH_LEN]);
 bool pv_invite_is_from(const struct pv_invite *invite, const struct pv_id *node_id);
 
 #endif

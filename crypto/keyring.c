@@ -21,7 +21,7 @@ enum {
     KEY_HEX_LEN = 2 * PV_KEY_LEN,
     KID_HEX_LEN = 2 * PV_KID_LEN,
     SUM_LINE_LEN = 4 + 2 * PV_HASH_LEN + 1,
-    FILE_LEN_MAX = 16384, /* 16 keys of <= 130 bytes, 2 tokens of <= 1055, 32 invites of <= 145 */
+    FILE_LEN_MAX = 16384, /* 16 keys of <= 130 bytes, 2 tokens of <= 1055, 32 invites of <= 153 */
 };
 
 static const char file_name[] = "keyring";
@@ -299,6 +299,8 @@ static void write_invite(struct pv_wr *w, const struct pv_keyring_invite *invite
     wr_hex(w, invite->secret, sizeof invite->secret);
     wr_text(w, invite->role == PV_ROLE_KEYED ? " keyed" : " blind");
     wr_seconds(w, invite->expires_s);
+    if (invite->confirm)
+        wr_text(w, " confirm");
     if (invite->used) {
         wr_text(w, " ");
         wr_hex(w, invite->joiner.b, PV_ID_LEN);
@@ -474,9 +476,13 @@ static enum pv_err parse_invite(struct pv_keyring *k, char *rest)
     if (!valid || rest == NULL)
         return valid ? PV_OK : PV_E_CORRUPT;
     struct pv_keyring_invite *slot = &k->invites[k->invite_count - 1];
+    const char *word = next_word(&rest);
+    slot->confirm = word != NULL && strcmp(word, "confirm") == 0;
+    if (slot->confirm && rest == NULL)
+        return PV_OK;
     slot->used = true;
-    return parse_hex(slot->joiner.b, PV_ID_LEN, next_word(&rest)) && rest == NULL ? PV_OK
-                                                                                  : PV_E_CORRUPT;
+    valid = parse_hex(slot->joiner.b, PV_ID_LEN, slot->confirm ? next_word(&rest) : word);
+    return valid && rest == NULL ? PV_OK : PV_E_CORRUPT;
 }
 
 static enum pv_err parse_root(struct pv_keyring *k, char *rest)

@@ -8,7 +8,7 @@
  *   dedup <16 hex kid>
  *   token <text> <created>           at most 2, newest first
  *   overlap <unix seconds>           until then the older token opens the door, too
- *   invite <8 hex id> <32 hex secret> keyed|blind <expires> [<64 hex node id of who used it>]
+ *   invite <8 hex id> <32 hex secret> keyed|blind <expires> [confirm] [<64 hex id of who used it>]
  *   root <64 hex node id>            of a blind node: whose word it takes for who is a member
  *   sum <64 hex>                     SHA-256 of all lines before: the last line, or absent
  *
@@ -47,6 +47,7 @@ struct pv_keyring {
         uint8_t id[PV_INVITE_ID_LEN], secret[PV_INVITE_SECRET_LEN];
         uint8_t role; /* enum pv_role */
         uint64_t expires_s;
+        bool confirm; /* a person must say yes to who comes with it */
         bool used;
         struct pv_id joiner; /* if used: this node may come again, no other */
     } invites[PV_INVITES_MAX];

@@ -167,10 +167,11 @@ PV_MUST enum pv_err pv_msg_get_error(struct pv_rd *r, uint16_t *code,
 PV_MUST enum pv_err pv_msg_get_goodbye(struct pv_rd *r, uint8_t *reason, uint64_t *last_n);
 
 /*
- * JOIN (msg_join.c), on sessions under an invite only: the joiner's REQUEST, then the GRANT. name:
- * what the joiner calls itself, for people. addresses: where members can be reached.
+ * JOIN (msg_join.c), on sessions under an invite only: the joiner's REQUEST, then the GRANT,
+ * perhaps after a CONFIRM: the inviter's operator is asked first. name: what the joiner calls
+ * itself, for people. addresses: where members can be reached.
  */
-enum pv_join_kind { PV_JOIN_REQUEST = 1, PV_JOIN_GRANT = 2 };
+enum pv_join_kind { PV_JOIN_REQUEST = 1, PV_JOIN_GRANT = 2, PV_JOIN_CONFIRM = 3 };
 
 struct pv_msg_join { /* holds secrets: wipe it */
     uint8_t kind;    /* enum pv_join_kind */
@@ -181,6 +182,7 @@ struct pv_msg_join { /* holds secrets: wipe it */
     char addresses[PV_ADDRESSES_MAX][PV_ADDRESS_MAX + 1];
 };
 void pv_msg_put_join_request(struct pv_wr *w, const char *name);
+void pv_msg_put_join_confirm(struct pv_wr *w);
 void pv_msg_put_join_grant(struct pv_wr *w, uint8_t role, const struct pv_keyring *k,
                            const char *const *addresses, size_t count);
 /* Large. After an error all of it is zero. */

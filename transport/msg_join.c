@@ -16,6 +16,12 @@ void pv_msg_put_join_request(struct pv_wr *w, const char *name)
     pv_wr_text8(w, name);
 }
 
+void pv_msg_put_join_confirm(struct pv_wr *w)
+{
+    pv_wr_u8(w, PV_MSG_JOIN);
+    pv_wr_u8(w, PV_JOIN_CONFIRM);
+}
+
 void pv_msg_put_join_grant(struct pv_wr *w, uint8_t role, const struct pv_keyring *k,
                            const char *const *addresses, size_t count)
 {
@@ -82,8 +88,8 @@ enum pv_err pv_msg_get_join(struct pv_rd *r, struct pv_msg_join *m)
 {
     memset(m, 0, sizeof *m);
     m->kind = pv_rd_u8(r);
-    bool good = m->kind == PV_JOIN_REQUEST;
-    if (good)
+    bool good = m->kind == PV_JOIN_REQUEST || m->kind == PV_JOIN_CONFIRM;
+    if (m->kind == PV_JOIN_REQUEST)
         pv_rd_text(r, pv_rd_u8(r), m->name, PV_JOIN_NAME_MAX);
     else if (m->kind == PV_JOIN_GRANT)
         good = get_grant(r, m);

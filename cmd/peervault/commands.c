@@ -266,15 +266,31 @@ const struct pv_command pv_commands[] = {
         .name = "invite",
         .arguments = "",
         .help = "print a code that lets one machine join",
-        .details = "Run `peervault join CODE` there. The code is good for one machine and for a\n"
-                   "while; who gets hold of it first joins, so send it as you would a password. A\n"
-                   "blind machine, the default, stores what it cannot read and never gets the\n"
-                   "cluster key.",
+        .details =
+            "Run `peervault join CODE` there. The code is good for one machine and for a\n"
+            "while; who gets hold of it first joins, so send it as you would a password, or\n"
+            "use --confirm: then `join` shows a number there, and waits until it is given\n"
+            "to `invite confirm` here. A blind machine, the default, stores what it cannot\n"
+            "read and never gets the cluster key.",
         .json = "{\"code\", \"role\", \"expires_ms\"}",
         .examples = "peervault invite --role keyed\n"
                     "peervault invite --ttl 10m --address home.example.org:3000",
         .options = pv_invite_options,
         .run = pv_cmd_invite,
+    },
+    {
+        .name = "invite confirm",
+        .arguments = "NUMBER",
+        .help = "let in the machine whose `join` shows this number",
+        .details =
+            "For codes made with --confirm. Take the number from the machine itself, or from\n"
+            "whom you know to sit there: whoever else uses the code has another number. A\n"
+            "machine that is not confirmed in five minutes is sent away.",
+        .json = "{\"node\", \"address\"}",
+        .examples = "peervault invite confirm 271828",
+        .words_min = 1,
+        .words_max = 1,
+        .run = pv_cmd_invite_confirm,
     },
     {
         .name = "join",

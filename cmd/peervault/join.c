@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { EXPIRED_SLACK_S = 300, CODE_ADDRESSES_MAX = 16 };
+enum { EXPIRED_SLACK_S = 300, CODE_ADDRESSES_MAX = 16, NUMBER_DIGITS = 6 };
 #define TTL_MS_MAX (UINT64_C(30) * 24 * 3600 * 1000)
 
 /* ---- invite ---- */
@@ -36,33 +36,58 @@ static enum pv_exit print_invite(const struct pv_cli *cli, json_t *reply)
     return exit;
 }
 
-enum pv_exit pv_cmd_invite(const struct pv_cli *cli, const struct pv_args *args)
+static enum pv_exit ask_daemon(const struct pv_cli *cli, json_t *rq, json_t **reply)
 {
-    const char *role = pv_args_value(args, "role"), *ttl = pv_args_value(args, "ttl"),
-               *address = pv_args_value(args, "address");
     struct pv_client *client = NULL;
-    json_t *reply = NULL;
-    uint64_t ttl_ms = 3600 * 1000;
-    if (ttl != NULL &&
-        (pv_duration_parse(&ttl_ms, ttl) != PV_OK || ttl_ms < 1000 || ttl_ms > TTL_MS_MAX))
-        return pv_out_fail(PV_EXIT_USAGE, "--ttl %.80s: must be a time from 1s to 30d", ttl);
-    json_t *rq =
-        json_pack("{s:s, s:s, s:I, s:s*}", "op", "invite", "role", role != NULL ? role : "blind",
-                  "ttl_s", (json_int_t)(ttl_ms / 1000), "address", address);
-    if (rq == NULL)
-        return pv_out_fail(PV_EXIT_USAGE, "malformed role or address");
     enum pv_exit exit = pv_client_open(&client, cli, 0);
     if (exit != PV_EXIT_OK) {
         json_decref(rq);
         return exit;
     }
-    exit = pv_client_call(client, rq, NULL, NULL, &reply);
+    exit = pv_client_call(client, rq, NULL, NULL, reply);
     if (exit == PV_EXIT_OK)
-        exit = pv_reply_exit(reply, NULL);
+        exit = pv_reply_exit(*reply, NULL);
+    return pv_client_close(client, exit);
+}
+
+enum pv_exit pv_cmd_invite(const struct pv_cli *cli, const struct pv_args *args)
+{
+    const char *role = pv_args_value(args, "role"), *ttl = pv_args_value(args, "ttl"),
+               *address = pv_args_value(args, "address");
+    json_t *reply = NULL;
+    uint64_t ttl_ms = 3600 * 1000;
+    if (ttl != NULL &&
+        (pv_duration_parse(&ttl_ms, ttl) != PV_OK || ttl_ms < 1000 || ttl_ms > TTL_MS_MAX))
+        return pv_out_fail(PV_EXIT_USAGE, "--ttl %.80s: must be a time from 1s to 30d", ttl);
+    json_t *rq = json_pack("{s:s, s:s, s:I, s:s*, s:b}", "op", "invite", "role",
+                           role != NULL ? role : "blind", "ttl_s", (json_int_t)(ttl_ms / 1000),
+                           "address", address, "confirm", (int)pv_args_has(args, "confirm"));
+    if (rq == NULL)
+        return pv_out_fail(PV_EXIT_USAGE, "malformed role or address");
+    enum pv_exit exit = ask_daemon(cli, rq, &reply);
     if (exit == PV_EXIT_OK)
         exit = print_invite(cli, reply);
     json_decref(reply);
-    return pv_client_close(client, exit);
+    return exit;
+}
+
+enum pv_exit pv_cmd_invite_confirm(const struct pv_cli *cli, const struct pv_args *args)
+{
+    uint64_t number;
+    json_t *reply = NULL;
+    if (strlen(args->words[0]) != NUMBER_DIGITS ||
+        pv_number_parse(&number, args->words[0], 0, PV_INVITE_NUMBERS - 1) != PV_OK)
+        return pv_out_fail(PV_EXIT_USAGE, "the number has six digits: `peervault join` shows it");
+    enum pv_exit exit = ask_daemon(
+        cli, json_pack("{s:s, s:I}", "op", "confirm", "number", (json_int_t)number), &reply);
+    if (exit == PV_EXIT_OK && cli->json) {
+        pv_message_strip(reply);
+        exit = pv_out_json(json_incref(reply));
+    } else if (exit == PV_EXIT_OK) {
+        pv_cli_note(cli, "%s is a member", pv_json_text(reply, "node"));
+    }
+    json_decref(reply);
+    return exit;
 }
 
 /* ---- join ---- */
@@ -322,6 +347,15 @@ static enum pv_exit open_vault(struct joining *j)
     return PV_EXIT_OK;
 }
 
+/* Also with --quiet: without it nothing goes on. */
+static void show_number(void *arg, uint32_t number)
+{
+    (void)arg;
+    pv_out_line("waiting to be confirmed: run `peervault invite confirm %06u` where the code was "
+                "made",
+                (unsigned)number);
+}
+
 static enum pv_exit ask(struct joining *j)
 {
     char why[PV_JOIN_TEXT_MAX] = "out of memory", name[PV_JOIN_NAME_MAX + 1] = "";
@@ -334,7 +368,8 @@ static enum pv_exit ask(struct joining *j)
                                  .addresses = j->code.addresses,
                                  .address_count = j->code.count,
                                  .name = name,
-                                 .own = keyed ? &j->setup.keyring : NULL};
+                                 .own = keyed ? &j->setup.keyring : NULL,
+                                 .show_number = show_number};
     enum pv_err err = pv_join_ask(&j->joined, &join, why);
     if (err == PV_OK)
         return PV_EXIT_OK;

@@ -107,6 +107,7 @@ const struct pv_option pv_invite_options[] = {
     ROLE_OPTION,
     {"ttl", 0, false, "TIME", "how long the code is good, default 1h, at most 30d"},
     {"address", 0, false, "HOST:PORT", "where to reach this node; default: what it knows"},
+    {"confirm", 0, false, NULL, "let the machine in only after `invite confirm`"},
     {.name = NULL},
 };
 

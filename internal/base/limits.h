@@ -109,6 +109,10 @@
       "further ones are refused", "internal/node/members.c") \
     X(GUESTS_MAX, 8, "sessions that came by an invite", \
       "a further one is refused with GOODBYE 7", "internal/cluster/guest.c") \
+    X(GUEST_MS, 30000, "ms that such a session has to ask", \
+      "closed with GOODBYE 9", "internal/cluster/guest.c") \
+    X(GUEST_CONFIRM_MS, 300000, "ms that the operator has to confirm a guest", \
+      "closed with GOODBYE 9", "internal/cluster/guest.c") \
     X(INVITES_MAX, 32, "open invites", \
       "a further one is refused", "crypto/keyring.c") \
     X(POLICY_MAX, 256, "nodes allowed or blocked by this one", \

@@ -5,6 +5,8 @@
  *   up -> REQUEST -> the invite is marked as used by this node (on disk) -> its member record is
  *   written (on disk) -> GRANT -> the guest says goodbye
  *
+ * Where the invite says so, CONFIRM is sent before the record is written, and the operator asked.
+ *
  * Marked first: of two machines with one code only one gets anything, also across a crash. The same
  * node may come again until the invite expires, so that a joiner that was cut off is not lost.
  */
@@ -15,8 +17,6 @@
 
 #include <string.h>
 
-enum { GUEST_MS = 30000 };
-
 struct guest {
     struct pv_cluster *cluster;
     struct pv_list list; /* of cluster->guests */
@@ -25,9 +25,12 @@ struct guest {
     struct pv_id node_id;
     uint8_t pub[PV_PUB_LEN];
     uint8_t invite_id[PV_INVITE_ID_LEN];
+    uint8_t hash[PV_HASH_LEN]; /* of the handshake */
     uint8_t role;
+    uint32_t number; /* if it is to be confirmed */
     char address[PV_ADDRESS_MAX + 1];
-    bool asked, working;
+    bool asked, working, confirm, waits; /* waits: for the operator */
+    struct pv_request *rq;               /* of the operator, who has confirmed it; or NULL */
 };
 
 static struct guest *find(const struct pv_cluster *c, pv_link link)
@@ -82,11 +85,13 @@ void pv_cluster_guest_up(struct pv_cluster *c, pv_link link, const struct pv_ses
     g->node_id = peer->handshake.node_id;
     memcpy(g->pub, peer->handshake.pub, sizeof g->pub);
     memcpy(g->invite_id, peer->handshake.invite_id, sizeof g->invite_id);
+    memcpy(g->hash, peer->hash, sizeof g->hash);
     (void)snprintf(g->address, sizeof g->address, "%s", address);
     g->timer.fire = on_late;
     pv_list_push_back(&c->guests, &g->list);
     c->guest_count++;
-    pv_timer_arm(&c->config.files->timers, &g->timer, pv_env_mono_ms(pv_cluster_env(c)) + GUEST_MS);
+    pv_timer_arm(&c->config.files->timers, &g->timer,
+                 pv_env_mono_ms(pv_cluster_env(c)) + PV_GUEST_MS);
 }
 
 bool pv_cluster_guest_down(struct pv_cluster *c, pv_link link)
@@ -130,11 +135,30 @@ static void grant(struct guest *g)
     pv_free(payload);
 }
 
+static void answer_operator(struct guest *g, enum pv_err err)
+{
+    char node[PV_NODE_TEXT_LEN];
+    struct pv_request *rq = g->rq;
+    g->rq = NULL;
+    pv_node_id_format(node, &g->node_id);
+    if (rq == NULL)
+        return;
+    if (err != PV_OK)
+        pv_request_fail(rq, pv_exit_of(err), "the machine could not be let in: %s",
+                        pv_err_text(err));
+    else if (g->link == 0)
+        pv_request_fail(rq, PV_EXIT_UNAVAILABLE,
+                        "the machine has gone meanwhile: run the same `peervault join` there");
+    else
+        pv_request_ok(rq, json_pack("{s:s, s:s}", "node", node, "address", g->address));
+}
+
 static void on_member(void *arg, enum pv_err err, enum pv_decided decided)
 {
     struct guest *g = arg;
     (void)decided;
     g->working = false;
+    answer_operator(g, err);
     if (g->link == 0)
         guest_free(g);
     else if (err == PV_OK)
@@ -143,19 +167,43 @@ static void on_member(void *arg, enum pv_err err, enum pv_decided decided)
         refuse(g, pv_err_text(err));
 }
 
-static void on_marked(void *arg, enum pv_err err)
+/* False: out of memory. */
+static bool admit(struct guest *g)
 {
-    struct guest *g = arg;
     struct pv_decision what = {.kind = PV_DECIDE_ALLOW,
                                .about = {.node_id = g->node_id, .role = g->role},
                                .has_pub = true};
     memcpy(what.pub, g->pub, sizeof what.pub);
-    if (err == PV_OK && g->link != 0 &&
-        pv_decide_start(pv_cluster_node(g->cluster), &what, on_member, g) != NULL)
-        return;
+    g->working = pv_decide_start(pv_cluster_node(g->cluster), &what, on_member, g) != NULL;
+    return g->working;
+}
+
+static void await_operator(struct guest *g)
+{
+    struct pv_cluster *c = g->cluster;
+    const struct pv_node_io *io = &pv_node_config(pv_cluster_node(c))->io;
+    uint8_t payload[2];
+    struct pv_wr w = pv_wr_of(payload, sizeof payload);
+    pv_msg_put_join_confirm(&w);
+    g->waits = true;
+    pv_timer_arm(&c->config.files->timers, &g->timer,
+                 pv_env_mono_ms(pv_cluster_env(c)) + PV_GUEST_CONFIRM_MS);
+    PV_LOG(pv_cluster_env(c)->log, PV_LOG_INFO, PV_SUB_NODE, "a guest waits to be confirmed",
+           "node", pv_log_id(g->node_id.b), "peer", g->address);
+    if (io->send(io->ctx, g->link, payload, pv_wr_len(&w)) != PV_OK)
+        drop(g, PV_BYE_LIMIT);
+}
+
+static void on_marked(void *arg, enum pv_err err)
+{
+    struct guest *g = arg;
     g->working = false;
     if (g->link == 0)
         guest_free(g);
+    else if (err == PV_OK && g->confirm)
+        await_operator(g);
+    else if (err == PV_OK && admit(g))
+        return;
     else
         refuse(g, err == PV_E_NOT_FOUND ? "the invite has expired"
                   : err == PV_E_EXISTS  ? "the invite was used by another machine"
@@ -174,6 +222,8 @@ static enum pv_err mark(struct pv_keyring *k, void *arg)
     invite->used = true;
     invite->joiner = g->node_id;
     g->role = invite->role;
+    g->confirm = invite->confirm;
+    g->number = pv_invite_number(invite->id, invite->secret, g->hash);
     return PV_OK;
 }
 
@@ -212,4 +262,40 @@ bool pv_cluster_guest_message(struct pv_cluster *c, pv_link link, uint8_t type, 
         pv_wipe(m, sizeof *m);
     pv_free(m);
     return true;
+}
+
+/* ---- confirming ---- */
+
+static void on_cancel(struct pv_request *rq)
+{
+    ((struct guest *)rq->op)->rq = NULL;
+}
+
+static const struct pv_request_ops ops = {.on_cancel = on_cancel};
+
+void pv_query_confirm(struct pv_cluster *c, struct pv_request *rq)
+{
+    json_int_t number = json_integer_value(json_object_get(rq->args, "number"));
+    struct guest *found = NULL;
+    size_t count = 0;
+    PV_LIST_EACH(&c->guests, e)
+    {
+        struct guest *g = PV_LIST_ENTRY(e, struct guest, list);
+        if (g->waits && g->link != 0 && (json_int_t)g->number == number) {
+            found = g;
+            count++;
+        }
+    }
+    if (count != 1) { /* two are no accident: neither is let in */
+        pv_request_fail(rq, PV_EXIT_NOT_FOUND,
+                        "no machine waits here with this number: look at what `peervault join` "
+                        "shows there; where another one waits, the code is in other hands, too");
+        return;
+    }
+    found->waits = false;
+    found->rq = rq;
+    rq->op = found;
+    rq->ops = &ops;
+    if (!admit(found))
+        answer_operator(found, PV_E_NOMEM);
 }

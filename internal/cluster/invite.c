@@ -12,6 +12,7 @@ struct invitation {
     struct pv_cluster *cluster;
     struct pv_request *rq; /* NULL: cancelled; the invite lapses by itself */
     struct pv_invite invite;
+    bool confirm;
     char code[CODE_MAX];
 };
 
@@ -19,7 +20,10 @@ static enum pv_err add(struct pv_keyring *k, void *arg)
 {
     struct invitation *v = arg;
     pv_keyring_drop_invites(k, pv_env_wall_ms(pv_cluster_env(v->cluster)) / 1000);
-    return pv_keyring_add_invite(k, &v->invite);
+    enum pv_err err = pv_keyring_add_invite(k, &v->invite);
+    if (err == PV_OK)
+        pv_keyring_find_invite(k, v->invite.id)->confirm = v->confirm;
+    return err;
 }
 
 static void added(void *arg, enum pv_err err)
@@ -75,6 +79,7 @@ static bool parse(struct invitation *v, const json_t *args)
     bool keyed = role != NULL && strcmp(role, "keyed") == 0;
     if ((!keyed && (role == NULL || strcmp(role, "blind") != 0)) || ttl_s < 1 || ttl_s > TTL_S_MAX)
         return false;
+    v->confirm = json_is_true(json_object_get(args, "confirm"));
     const struct pv_env *env = pv_cluster_env(v->cluster);
     const struct pv_node *n = pv_cluster_node(v->cluster);
     pv_invite_make(&v->invite, keyed ? PV_ROLE_KEYED : PV_ROLE_BLIND,

@@ -19,9 +19,10 @@ struct asking {
     struct pv_noise_static noise_static;
     struct pv_session_context sessions;
     struct pv_tcp *tcp;
-    pv_link link;      /* the one that was asked; 0: none yet */
-    uint64_t until_ms; /* mono */
-    bool over;
+    pv_link link;              /* the one that was asked; 0: none yet */
+    uint8_t hash[PV_HASH_LEN]; /* of its handshake */
+    uint64_t until_ms;         /* mono */
+    bool over, confirming;
 };
 
 static void on_closed(void *arg)
@@ -110,6 +111,7 @@ static void on_up(void *ctx, pv_link link, const struct pv_session_peer *peer, c
     a->link = link;
     (void)address;
     a->out->inviter = peer->handshake.node_id;
+    memcpy(a->hash, peer->hash, sizeof a->hash);
     pv_msg_put_join_request(&w, a->join->name);
     PV_ASSERT(!w.bad);
     if (pv_tcp_send(a->tcp, link, payload, pv_wr_len(&w)) != PV_OK)
@@ -127,6 +129,14 @@ static void granted(struct asking *a)
     end(a, PV_OK, NULL);
 }
 
+static void confirm(struct asking *a)
+{
+    const struct pv_join *j = a->join;
+    a->confirming = true;
+    a->until_ms = pv_env_mono_ms(j->env) + PV_GUEST_CONFIRM_MS + PV_JOIN_WAIT_MS;
+    j->show_number(j->arg, pv_invite_number(j->invite->id, j->invite->secret, a->hash));
+}
+
 static void on_message(void *ctx, pv_link link, uint8_t type, const uint8_t *body, size_t len)
 {
     struct asking *a = ctx;
@@ -140,6 +150,8 @@ static void on_message(void *ctx, pv_link link, uint8_t type, const uint8_t *bod
         end(a, PV_E_PROTOCOL, "the inviter granted another role than the code says");
     else if (m->kind == PV_JOIN_GRANT)
         granted(a);
+    else
+        confirm(a);
 }
 
 static void on_data(void *ctx, pv_link link, uint32_t stream, uint8_t flags, const uint8_t *bytes,
@@ -171,6 +183,8 @@ static void on_down(void *ctx, pv_link link, enum pv_err err, uint8_t goodbye)
         end(a, PV_E_AUTH,
             "the inviter refused: the invite has expired, or was used by another machine; its log "
             "says which");
+    else if (goodbye == PV_BYE_IDLE && a->confirming)
+        end(a, PV_E_TIMEOUT, "nobody confirmed this machine there");
     else if (goodbye == PV_BYE_PROTOCOL)
         end(a, PV_E_PROTOCOL, "the inviter did not understand: is it of another version?");
 }

@@ -21,6 +21,9 @@ struct pv_join {
     /* Of a keyed vault that comes again, else NULL: the inviter must prove one of its keys, before
      * it is asked. */
     const struct pv_keyring *own;
+    /* The inviter's operator must confirm this machine, by this number (pv_invite_number). */
+    void (*show_number)(void *arg, uint32_t number);
+    void *arg;
 };
 
 struct pv_join_result { /* holds secrets: wipe it */
@@ -32,7 +35,7 @@ struct pv_join_result { /* holds secrets: wipe it */
 /*
  * why (PV_JOIN_TEXT_MAX bytes) gets a line for a person on errors. AUTH: the inviter refused, or
  * another node answered; INVALID: it has no key of own; TIMEOUT: nobody could be reached in
- * PV_JOIN_WAIT_MS; PROTOCOL; NOMEM.
+ * PV_JOIN_WAIT_MS, or nobody confirmed; PROTOCOL; NOMEM.
  */
 PV_MUST enum pv_err pv_join_ask(struct pv_join_result *out, const struct pv_join *join, char *why);
 

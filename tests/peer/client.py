@@ -12,7 +12,7 @@ import time
 
 from extract import Damage, MEMBER, TOMBSTONE, check, check_blob, hmac256, parse_record, sha256
 from session import BLIND, BLOBS, CANCEL, DATA, DIGEST, ERROR, FETCH, FIN, FOUND, FULL, GET, LOST, \
-    NOT_FOUND, PING, PONG, RECORD, RECORDS, RST, STORE, STORED, WANT, Session, now_ms
+    NOT_FOUND, PING, PONG, RECORD, RECORDS, RST, STORE, STORED, TOKEN, WANT, Session, now_ms
 
 ROOT, BUCKETS, HASHES = 1, 2, 3
 BUCKET_COUNT = 4096
@@ -62,7 +62,7 @@ class Client(Session):
                        WANT: self.on_want, FETCH: self.on_want, FOUND: self.on_found,
                        NOT_FOUND: self.on_not_found, STORED: self.on_stored, RECORD: self.on_records,
                        DIGEST: self.on_digest, FULL: self.ignore, LOST: self.ignore,
-                       ERROR: self.ignore, CANCEL: self.ignore}.get(kind)  # all of it has left
+                       ERROR: self.ignore, CANCEL: self.ignore, TOKEN: self.ignore}.get(kind)  # all of it has left
             check(handler is not None, f"unknown message {kind}")
             handler(body)
 

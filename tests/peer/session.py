@@ -23,13 +23,13 @@ from extract import ClusterKey, Damage, check, hmac256, sha256, verify, x
 
 HELLO, PING, PONG, STORE, WANT, STORED, GET, FOUND, NOT_FOUND, FETCH, CANCEL, FULL, LOST = \
     1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
-DIGEST, RECORD, ERROR, GOODBYE = 16, 17, 19, 20
+TOKEN, DIGEST, RECORD, JOIN, ERROR, GOODBYE = 15, 16, 17, 18, 19, 20
 FIN, RST = 1, 2
 BLOBS, RECORDS = 1, 2  # of STORED
 DATA = 0  # what receive() calls stream data, which has no message type
 KEYED, BLIND = 1, 2
-SHUTDOWN, DUPLICATE, OTHER_KEY, NOT_MEMBER, TWICE, LIMIT, PROTOCOL, RENEW, BANNED = \
-    1, 2, 4, 5, 6, 7, 8, 10, 11
+SHUTDOWN, DUPLICATE, OTHER_KEY, NOT_MEMBER, TWICE, LIMIT, PROTOCOL, IDLE, RENEW, BANNED = \
+    1, 2, 4, 5, 6, 7, 8, 9, 10, 11
 MAX_SKEW_MS = 300000
 M1, M2, M3, CLOCK = 1, 2, 3, 4
 LENGTHS = {M1: 96, M2: 336, M3: 304, CLOCK: 48}
@@ -83,8 +83,12 @@ class Invite(Token):
         version, self.role, self.inviter, name, secret, self.expires = \
             struct.unpack(">BB16s4s16sI", data[:42])
         check(version == 1, "invite: version")
-        prk = hmac256(b"PV1/invite", name + secret)
-        self.gate, self.psk = x(prk, b"gate"), x(prk, b"noise-psk")
+        self.prk = hmac256(b"PV1/invite", name + secret)
+        self.gate, self.psk = x(self.prk, b"gate"), x(self.prk, b"noise-psk")
+
+    def number(self, h):
+        """Six digits that the two ends of a session under it know."""
+        return "%06d" % (int.from_bytes(x(self.prk, b"sas", h)[:8], "big") % 1000000)
 
 
 class Cipher:

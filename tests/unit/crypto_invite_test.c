@@ -50,6 +50,19 @@ Test(invite, every_changed_digit_is_found, .init = setup)
         cr_assert_eq(pv_invite_parse(&got, text, len), PV_E_INVALID);
 }
 
+/* The digits were computed by tests/peer. */
+Test(invite, both_ends_know_a_number)
+{
+    const uint8_t id[PV_INVITE_ID_LEN] = {1, 2, 3, 4};
+    uint8_t secret[PV_INVITE_SECRET_LEN], h[PV_HASH_LEN];
+    for (size_t i = 0; i < sizeof h; i++)
+        h[i] = (uint8_t)i;
+    memcpy(secret, h, sizeof secret);
+    cr_assert_eq(pv_invite_number(id, secret, h), 164706);
+    h[31] ^= 1; /* another session */
+    cr_assert_neq(pv_invite_number(id, secret, h), 164706);
+}
+
 Test(invite, has_keys_of_its_own, .init = setup)
 {
     struct pv_token_keys a, b;

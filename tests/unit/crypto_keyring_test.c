@@ -119,7 +119,7 @@ Test(keyring, largest_keyring_fits_its_file, .init = setup, .fini = teardown)
             .role = PV_ROLE_KEYED, .expires_s = UINT64_MAX, .id = {(uint8_t)i}};
         cr_assert_eq(pv_keyring_add_invite(&k, &invite), PV_OK);
         cr_assert_eq(pv_keyring_add_invite(&k, &invite), PV_E_EXISTS);
-        k.invites[i].used = true;
+        k.invites[i].used = k.invites[i].confirm = true;
     }
     struct pv_invite one_more = {.id = {200}};
     cr_assert_eq(pv_keyring_add_invite(&k, &one_more), PV_E_LIMIT);
@@ -400,6 +400,9 @@ Test(keyring, bad_lines_are_named, .init = setup, .fini = teardown)
         {HEAD "invite 01020304 000102030405060708090a0b0c0d0e blind 5\n", 2},
         {HEAD "invite 01020304 000102030405060708090a0b0c0d0e0f blind 5 \n", 2},
         {HEAD "invite 01020304 000102030405060708090a0b0c0d0e0f blind 5 00\n", 2},
+        {HEAD "invite 01020304 000102030405060708090a0b0c0d0e0f blind 5 confirmed\n", 2},
+        {HEAD "invite 01020304 000102030405060708090a0b0c0d0e0f blind 5 confirm \n", 2},
+        {HEAD "invite 01020304 000102030405060708090a0b0c0d0e0f blind 5 confirm confirm\n", 2},
     };
     for (size_t i = 0; i < PV_COUNT(bad); i++)
         expect_text(bad[i].format, PV_E_CORRUPT, bad[i].line);
@@ -517,6 +520,10 @@ Test(keyring, invites_lapse, .init = setup, .fini = teardown)
                      b = {.role = PV_ROLE_BLIND, .expires_s = 11, .id = {2}};
     cr_assert_eq(pv_keyring_add_invite(&k, &a), PV_OK);
     cr_assert_eq(pv_keyring_add_invite(&k, &b), PV_OK);
+    k.invites[1].confirm = true;
+    cr_assert_eq(pv_keyring_save(&k, pv_fs_real(), dir.fd), PV_OK);
+    cr_assert_eq(load(&k, NULL), PV_OK);
+    cr_assert(!k.invites[0].confirm && k.invites[1].confirm && !k.invites[1].used);
     pv_keyring_drop_invites(&k, 9);
     cr_assert_eq(k.invite_count, 2);
     pv_keyring_drop_invites(&k, 10);

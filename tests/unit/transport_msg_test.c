@@ -592,6 +592,11 @@ Test(msg, join_request)
     payload[2] = PV_JOIN_NAME_MAX;
     payload[3] = 0;
     cr_assert_eq(get_join(len), PV_E_PROTOCOL);
+    w = pv_wr_of(payload, sizeof payload);
+    pv_msg_put_join_confirm(&w);
+    cr_assert_eq(get_join(pv_wr_len(&w)), PV_OK);
+    cr_assert_eq(join.kind, PV_JOIN_CONFIRM);
+    cr_assert_eq(get_join(3), PV_E_PROTOCOL);
     payload[1] = 4; /* no such kind */
     cr_assert_eq(get_join(2), PV_E_PROTOCOL);
 }
