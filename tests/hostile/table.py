@@ -8,6 +8,7 @@ what the allocator may keep of memory that the daemon has freed, where that is m
 from collections import namedtuple
 
 import bodies
+import guests
 import messages
 import network
 import records
@@ -115,6 +116,21 @@ ROWS = [
         records.clocks_of_records, "records", changes=True),
     row("M42", "two records of one clock, in either order", "the same one wins everywhere",
         records.equal_clocks, "records", changes=True),
+    row("guests", "guests who send what members send, unknown messages, malformed requests, data",
+        "GOODBYE 8", guests.something_else, "guests"),
+    row("guests codes", "codes that were used, have expired, have another secret; a second request",
+        "GOODBYE 5; " + CLOSED + "; GOODBYE 8", guests.codes_that_are_not_good, "guests",
+        changes=True),
+    row("guests thief", "a code to be confirmed, used by another than it was for", "only CONFIRM; the "
+        "operator's number fits nobody; GOODBYE 8 for what is sent meanwhile",
+        guests.thief_of_a_code, "guests"),
+    row("guests guess", "a thousand first messages under guessed codes", CLOSED,
+        guests.guessed_codes, "guests"),
+    row("guests JOIN TOKEN", "JOIN of a member; TOKEN of a blind one, of another date, malformed",
+        "GOODBYE 8; the same; taken, and the token stays", guests.members_as_guests, "guests",
+        changes=True),
+    row("guests silent", "eight guests who say nothing, and a ninth", "GOODBYE 9 after 30 s; GOODBYE 7",
+        guests.silent_guests, "guests", waits=True),
     row("M4", "a thousand handshakes, one after the other, of one host", "5 a second are begun",
         network.handshakes_of_one_host, "network", waits=True),
     row("M34", "thousands of silent connections of one host, and 600 of 600 hosts",
