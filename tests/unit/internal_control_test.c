@@ -295,6 +295,34 @@ Test(control, garbage)
     pvt_server_free(s);
 }
 
+/* Judged by their headers. */
+Test(control, frames_to_the_limit_and_one_byte_past_it)
+{
+    static const struct {
+        uint8_t type;
+        uint32_t len;
+        enum pv_err err;
+    } cases[] = {
+        {1, PV_CONTROL_JSON_MAX - 1, PV_OK},
+        {1, PV_CONTROL_JSON_MAX, PV_OK},
+        {1, PV_CONTROL_JSON_MAX + 1, PV_E_PROTOCOL},
+        {2, PV_CONTROL_DATA_MAX, PV_OK}, /* with the flags */
+        {2, 1 + PV_CONTROL_DATA_MAX, PV_OK},
+        {2, 1 + PV_CONTROL_DATA_MAX + 1, PV_E_PROTOCOL},
+    };
+    struct pvt_server *s = pvt_server_new(1);
+    for (size_t i = 0; i < PV_COUNT(cases); i++) {
+        struct conn *c = conn_new(s);
+        uint8_t header[PV_FRAME_HEADER_LEN];
+        struct pv_wr w = pv_wr_of(header, sizeof header);
+        pv_wr_u8(&w, cases[i].type);
+        pv_wr_u32(&w, cases[i].len);
+        cr_assert_eq(pv_control_feed(c->control, header, sizeof header), cases[i].err, "%zu", i);
+        conn_free(c);
+    }
+    pvt_server_free(s);
+}
+
 Test(control, upload_interleaving)
 {
     struct pvt_server *s = pvt_server_new(1);

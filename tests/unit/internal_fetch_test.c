@@ -1,3 +1,4 @@
+#include "internal/node/fetch_private.h"
 #include "tests/unit/internal_script_fixture.h"
 
 __attribute__((weak)) atomic_int pvt_fatal_count;
@@ -339,6 +340,31 @@ Test(fetch, holder_falls_silent_and_the_next_goes_on)
     pvt_script_body(&t->s[1], want.stream, &t->b, 60000);
     cr_expect(granted(&t->w, &t->b));
     cr_expect_not(pvt_script_dropped(&t->s[0]));
+    wanting_free(t);
+}
+
+/* Streams of a holder take turns, so one that brings nothing is not silent while others do. */
+Test(fetch, a_stream_waits_for_its_turn_but_not_for_ever)
+{
+    enum { STEP_MS = 1000 };
+    struct wanting *t = wanting_new(2, 200000);
+    size_t pos = 0;
+    (void)begin(t, 60000);
+    struct pv_peer *p = pv_node_next_peer(t->h->node, &pos);
+    while (p != NULL && p->fetch->running == 0)
+        p = pv_node_next_peer(t->h->node, &pos);
+    cr_assert_not_null(p);
+    for (unsigned ms = 0; ms + STEP_MS < PV_FETCH_STALL_MS; ms += STEP_MS) {
+        pvt_net_advance(t->net, STEP_MS);
+        p->fetch->last_data_ms = pv_node_now(t->h->node);
+    }
+    pvt_net_advance(t->net, STEP_MS - 1);
+    cr_expect_eq(pvt_script_wants(&t->s[1], PV_MSG_FETCH, t->wants), 0);
+    pvt_net_advance(t->net, 1);
+    struct pv_want want = next_fetch(t, 1);
+    cr_expect_eq(want.offset, 60000);
+    pvt_script_body(&t->s[1], want.stream, &t->b, 60000);
+    cr_expect(granted(&t->w, &t->b));
     wanting_free(t);
 }
 

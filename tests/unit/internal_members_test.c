@@ -35,7 +35,7 @@ static void decree(unsigned by, const struct pvt_record *rec)
 static void fake_member(struct pvt_node *fake, unsigned number)
 {
     memset(fake, 0, sizeof *fake);
-    memset(fake->identity.seed, (int)number, sizeof fake->identity.seed);
+    memcpy(fake->identity.seed, &number, sizeof number);
     pv_ed25519_public(fake->identity.pub, fake->identity.seed);
     pv_node_id_of(&fake->identity.node_id, fake->identity.pub);
 }
@@ -200,6 +200,38 @@ Test(members, number_of_active_ones_is_limited)
     pvt_settle(&net);
     cr_assert_not(pvt_connected(&net, 0, 2));
     cr_assert_eq(net.nodes[0].last_goodbye, PV_BYE_LIMIT);
+    pvt_nodes_release(&net);
+}
+
+static size_t known(unsigned at)
+{
+    const struct pv_member *list[PV_MEMBERS_KNOWN_MAX + 1];
+    return pv_members_list(core(at), list, PV_COUNT(list));
+}
+
+/* Expelled ones count, too: they must stay known. */
+Test(members, number_of_known_ones_is_limited)
+{
+    static uint8_t buf[PV_FRAME_PLAIN_MAX];
+    struct pvt_node fake;
+    struct pvt_record rec;
+    pvt_nodes_init(&net, 2);
+    (void)pvt_connect(&net, 0, 1);
+    pvt_settle(&net);
+    for (unsigned i = 0; known(0) < PV_MEMBERS_KNOWN_MAX || i < PV_MEMBERS_KNOWN_MAX; i++) {
+        size_t before = known(0);
+        fake_member(&fake, i + 1);
+        pvt_seal_member(&rec, &net.nodes[1], &fake, 1, true, pvt_hlc(&net.nodes[1]));
+        struct pv_wr w = pv_wr_of(buf, sizeof buf);
+        pv_msg_begin_records(&w);
+        pv_msg_add_record(&w, rec.env, rec.len);
+        pvt_inject(&net, 1, 0, buf, pv_wr_len(&w));
+        pvt_settle(&net);
+        bool room = before < PV_MEMBERS_KNOWN_MAX;
+        cr_assert_eq(known(0), before + room);
+        cr_assert_eq(pvt_has_record(&net.nodes[0], &rec), room, "%u", i);
+    }
+    cr_assert(pvt_connected(&net, 0, 1), "it is no fault");
     pvt_nodes_release(&net);
 }
 

@@ -1,4 +1,5 @@
 /* The frame: messages before admission, drops, closing, the clock of records. */
+#include "internal/node/digest.h"
 #include "tests/support/node/nodes.h"
 
 #include <criterion/criterion.h>
@@ -37,20 +38,24 @@ Test(node, early_messages_are_kept_in_order)
     pvt_nodes_release(&net);
 }
 
-Test(node, too_many_early_messages_end_the_session)
+Test(node, early_messages_to_the_limit_and_one_byte_past_it)
 {
     static uint8_t body[PV_FRAME_PLAIN_MAX - 1];
-    pvt_nodes_init(&net, 2);
-    pv_link link = pvt_connect(&net, 0, 1);
-    for (unsigned i = 0; i < 4; i++) {
-        cr_assert_eq(net.nodes[1].drops, 0);
-        pv_node_peer_message(net.nodes[1].node, link, PV_MSG_RECORD, body, sizeof body);
+    for (unsigned over = 0; over < 2; over++) {
+        pvt_nodes_init(&net, 2);
+        pv_link link = pvt_connect(&net, 0, 1);
+        const struct pv_peer *p = pv_node_peer(net.nodes[1].node, link);
+        for (unsigned i = 0; i < 3; i++)
+            pv_node_peer_message(net.nodes[1].node, link, PV_MSG_RECORD, body, sizeof body);
+        size_t room = PV_EARLY_BYTES_MAX - p->early_bytes;
+        cr_assert_lt(room, sizeof body);
+        pv_node_peer_message(net.nodes[1].node, link, PV_MSG_RECORD, body, room + over);
+        cr_assert_eq(net.nodes[1].drops, over);
+        if (over == 1)
+            cr_assert_eq(net.nodes[1].last_goodbye, PV_BYE_LIMIT);
+        pvt_settle(&net);
+        pvt_nodes_release(&net);
     }
-    pv_node_peer_message(net.nodes[1].node, link, PV_MSG_RECORD, body, sizeof body);
-    cr_assert_eq(net.nodes[1].drops, 1);
-    cr_assert_eq(net.nodes[1].last_goodbye, PV_BYE_LIMIT);
-    pvt_settle(&net);
-    pvt_nodes_release(&net);
 }
 
 Test(node, stream_data_before_admission_is_an_offence)
@@ -147,6 +152,26 @@ Test(node, a_ban_ends_all_sessions_of_the_identity_and_a_restart_the_ban)
     (void)pvt_connect(&net, 0, 1);
     pvt_settle(&net);
     cr_assert(pvt_connected(&net, 0, 1));
+    pvt_nodes_release(&net);
+}
+
+Test(node, a_peer_is_not_read_while_so_much_of_it_is_at_work)
+{
+    size_t pos = 0;
+    pvt_nodes_init(&net, 2);
+    (void)pvt_connect(&net, 0, 1);
+    pvt_settle(&net);
+    struct pv_peer *p = pv_node_next_peer(net.nodes[1].node, &pos);
+    for (unsigned i = 0; i < PV_SYNC_JOBS_MAX + 1; i++) {
+        cr_assert_eq(p->pause_count, i >= PV_SYNC_JOBS_MAX);
+        pv_sync_job_began(p);
+    }
+    pv_sync_job_ended(p);
+    cr_assert_eq(p->pause_count, 1);
+    pv_sync_job_ended(p);
+    cr_assert_eq(p->pause_count, 0);
+    for (unsigned i = 1; i < PV_SYNC_JOBS_MAX; i++)
+        pv_sync_job_ended(p);
     pvt_nodes_release(&net);
 }
 

@@ -1,9 +1,11 @@
 /* Which addresses that a member names are dialled. The rest of uv_reach.c: integration. */
 #include "internal/base/err.h"
 #include "internal/base/mem.h"
+#include "tests/support/support.h"
 #include "transport/uv_tcp_impl.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 TestSuite(reach, .timeout = 30);
 
@@ -97,4 +99,68 @@ Test(reach, no_low_ports)
         cr_assert_eq(pv_reach_allows(t, &here), cases[i].allowed);
     }
     pv_free(t);
+}
+
+/* Nothing is dialled: finishing keeps the loop out of it. */
+static struct pv_tcp *idle(struct pvt_env *env)
+{
+    struct pv_tcp *t = listening_on("127.0.0.1");
+    pvt_env_init(env, 1, NULL);
+    t->env = &env->env;
+    t->finishing = true;
+    return t;
+}
+
+static void release(struct pv_tcp *t)
+{
+    for (size_t i = 0; i < t->dial_count; i++)
+        pv_free(t->dials[i]);
+    pv_free(t);
+}
+
+Test(reach, as_many_members_as_allowed_after_a_drawn_wait)
+{
+    struct pvt_env env;
+    struct pv_tcp *t = idle(&env);
+    const char *const addresses[] = {"192.0.2.1:3000"};
+    uint64_t now_ms = pv_env_mono_ms(t->env), latest_ms = 0;
+    for (unsigned i = 0; i <= PV_LEARNED_PEERS_MAX; i++) {
+        struct pv_id member = {{(uint8_t)i, 1}};
+        pv_tcp_reach(t, &member, addresses, 1);
+        cr_assert_eq(t->dial_count, i < PV_LEARNED_PEERS_MAX ? i + 1 : PV_LEARNED_PEERS_MAX);
+    }
+    for (size_t i = 0; i < t->dial_count; i++) {
+        uint64_t due_ms = pv_dialer_due_ms(&t->dials[i]->dialer);
+        cr_assert_leq(due_ms, now_ms + PV_LEARNED_WAIT_MS);
+        latest_ms = due_ms > latest_ms ? due_ms : latest_ms;
+    }
+    cr_assert_gt(latest_ms, now_ms + PV_LEARNED_WAIT_MS / 2, "of 64 draws");
+    struct pv_id first = {{0, 1}}, another = {{200, 1}};
+    pv_tcp_reach(t, &first, NULL, 0); /* no longer wanted: its place is free */
+    pv_tcp_reach(t, &another, addresses, 1);
+    cr_assert_eq(t->dial_count, PV_LEARNED_PEERS_MAX);
+    cr_assert(pv_id_equal(&t->dials[0]->member, &another));
+    release(t);
+}
+
+Test(reach, as_many_addresses_of_a_member_as_allowed)
+{
+    struct pvt_env env;
+    struct pv_tcp *t = idle(&env);
+    char text[PV_LEARNED_ADDRESSES_MAX + 1][32];
+    const char *addresses[PV_LEARNED_ADDRESSES_MAX + 1];
+    for (unsigned i = 0; i <= PV_LEARNED_ADDRESSES_MAX; i++) {
+        snprintf(text[i], sizeof text[i], "192.0.2.%u:3000", i);
+        addresses[i] = text[i];
+    }
+    for (unsigned count = PV_LEARNED_ADDRESSES_MAX - 1; count <= PV_LEARNED_ADDRESSES_MAX + 1;
+         count++) {
+        struct pv_id member = {{(uint8_t)count}};
+        pv_tcp_reach(t, &member, addresses, count);
+        const struct dial *d = t->dials[t->dial_count - 1];
+        cr_assert(pv_id_equal(&d->member, &member));
+        cr_assert_eq(d->address_count,
+                     count > PV_LEARNED_ADDRESSES_MAX ? PV_LEARNED_ADDRESSES_MAX : count);
+    }
+    release(t);
 }

@@ -723,6 +723,37 @@ Test(tcp, an_address_without_answer_does_not_hold_up_the_next)
     finish();
 }
 
+/* The wait for an address is over: nothing here waits for it. */
+Test(tcp, an_address_without_answer_is_given_up)
+{
+    struct sockaddr_storage hole;
+    int fillers[8];
+    char text[32];
+    begin();
+    int fd = black_hole(&hole, fillers);
+    snprintf(text, sizeof text, "127.0.0.1:%u",
+             (unsigned)ntohs(((struct sockaddr_in *)&hole)->sin_port));
+    uint64_t before_ms = pv_env_mono_ms(&b.env);
+    cr_assert_eq(pv_tcp_add_peer(b.t, text), PV_OK);
+    RUN_UNTIL(b.t->link_count == 1);
+    struct link *l = PV_LIST_ENTRY(b.t->links.next, struct link, all);
+    cr_assert_eq(l->state, LINK_CONNECTING);
+    cr_assert_geq(l->armed_ms, before_ms + PV_CONNECT_MS);
+    cr_assert_leq(l->armed_ms, pv_env_mono_ms(&b.env) + PV_CONNECT_MS);
+    l->armed_ms = UINT64_MAX;
+    pv_link_arm(l, 0);
+    struct pv_tcp_peer_status status = {0};
+    while (status.last_error == NULL) {
+        uv_run(&loop, UV_RUN_ONCE);
+        pv_tcp_peer_status(b.t, 0, &status);
+    }
+    cr_assert_str_eq(status.last_error, "connection timed out");
+    close(fd);
+    for (unsigned i = 0; i < 8; i++)
+        close(fillers[i]);
+    finish();
+}
+
 Test(tcp, silence_at_one_address_is_what_counts)
 {
     struct sockaddr_storage gone;
@@ -945,6 +976,29 @@ Test(tcp, out_of_descriptors)
     finish();
 }
 
+/* All but one of the sessions that may be are made up. */
+Test(tcp, as_many_sessions_as_allowed)
+{
+    begin();
+    host_init(&c, 3);
+    for (pv_link id = UINT32_MAX; a.t->by_id.count < PV_SESSIONS_MAX - 1; id--)
+        cr_assert_eq(pv_map_put(&a.t->by_id, &id, &a), PV_OK);
+    connect_both();
+    pv_link first = a.link;
+    cr_assert_eq(a.t->by_id.count, PV_SESSIONS_MAX);
+    cr_assert_eq(pv_tcp_add_peer(c.t, pv_tcp_listening(a.t)), PV_OK);
+    RUN_UNTIL(c.downs == 1);
+    cr_assert_eq(c.down_goodbye, PV_BYE_LIMIT);
+    cr_assert_eq(a.ups, 1);
+    for (pv_link id = UINT32_MAX; a.t->by_id.count > 1; id--)
+        pv_map_remove(&a.t->by_id, &id);
+    RUN_UNTIL(a.ups == 2 && c.ups == 2); /* it came again */
+    host_release(&c);
+    RUN_UNTIL(a.downs == 1);
+    a.link = first;
+    finish();
+}
+
 /* ---- one node, one link ---- */
 
 Test(tcp, both_dial_at_once_and_one_link_survives)
@@ -1116,6 +1170,29 @@ Test(tcp, dead_predecessor_makes_way_after_the_time_to_answer)
 Test(tcp, predecessor_that_ends_makes_way_at_once)
 {
     frozen_predecessor(false);
+}
+
+/* One is in use, one is held while that is asked whether it lives; no third one waits with them. */
+Test(tcp, a_third_process_of_one_identity_is_refused)
+{
+    static struct host d;
+    begin();
+    twin_init();
+    host_init(&d, 2);
+    d.node.ctx.hello.boot_random[0] ^= 2;
+    connect_both();
+    pv_tcp_pause(b.t, b.link, true);
+    cr_assert_eq(pv_tcp_add_peer(c.t, pv_tcp_listening(a.t)), PV_OK);
+    RUN_UNTIL(held_link(&a) != NULL && c.link != 0);
+    cr_assert_eq(pv_tcp_add_peer(d.t, pv_tcp_listening(a.t)), PV_OK);
+    RUN_UNTIL(d.downs == 1);
+    cr_assert_eq(d.down_goodbye, PV_BYE_DUPLICATE);
+    cr_assert_neq(held_link(&a), NULL);
+    cr_assert_eq(a.ups, 1);
+    host_release(&d);
+    host_release(&c);
+    pv_tcp_pause(b.t, b.link, false);
+    finish();
 }
 
 /* Paused is not dead, but does not answer: the newer one is taken, and b dials again. */
