@@ -58,6 +58,7 @@ static enum pv_err err_of(int rc)
         return PV_E_NOMEM;
     case SQLITE_FULL:
         return PV_E_NOSPACE;
+    case SQLITE_ERROR: /* the statements are right: it is the schema that is not ours any more */
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
         return PV_E_CORRUPT;

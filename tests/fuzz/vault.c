@@ -96,7 +96,7 @@ static void read_all(struct pvt_world *w)
     err = pv_store_unheld(w->store, 0, &cursor, infos, 16, &count, &end);
     if (err == PV_OK)
         err = pv_store_counts(w->store, &counts);
-    cr_assert(err == PV_OK || err == PV_E_CORRUPT || err == PV_E_IO);
+    cr_assert(err == PV_OK || err == PV_E_CORRUPT || err == PV_E_IO, "%s", pv_err_text(err));
 }
 
 static void salvage(struct pvt_world *w)
