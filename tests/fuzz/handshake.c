@@ -4,13 +4,14 @@
  *
  * The first byte (bits): 1, the dialler comes by an invite; 2, it expects the listener, or with 4
  * another node; 8, both are the same node; 16 and 32, its certificate is false. The last four must
- * not get through.
+ * not get through. 64, both have made their certificates anew after a day.
  *
  * Events: op u8 = side (bit 0), what (bits 1-2), under a right gate (bit 3), after 9 minutes at the
  * other side (bit 4). 0: its message goes to the other side. 1: changed at u16 by u8. 2: instead of
  * it the u16 bytes that follow. 3: it is lost.
  */
 #include "tests/fuzz/node.h"
+#include "transport/certificate.h"
 
 struct side {
     struct node node;
@@ -18,10 +19,28 @@ struct side {
     bool deceived; /* accepted something else than was said */
 };
 
-enum { GUEST = 1, EXPECTS = 2, EXPECTS_OTHER = 4, SAME = 8, EXPIRED = 16, FORGED = 32 };
+enum {
+    GUEST = 1,
+    EXPECTS = 2,
+    EXPECTS_OTHER = 4,
+    SAME = 8,
+    EXPIRED = 16,
+    FORGED = 32,
+    RENEWED = 64
+};
 
 static struct side sides[2];
 static uint8_t tag[32]; /* of the last message that was accepted */
+
+static void make_static(struct node *n, bool anew)
+{
+    pv_noise_static_make(&n->noise_static, &n->identity, &n->clock.env);
+    cr_assert_not(pv_noise_static_refresh(&n->noise_static, &n->identity, &n->clock.env));
+    if (anew) {
+        pvt_env_advance(&n->clock, PV_CERTIFICATE_RENEW_S * UINT64_C(1000));
+        cr_assert(pv_noise_static_refresh(&n->noise_static, &n->identity, &n->clock.env));
+    }
+}
 
 static void begin(uint8_t mode)
 {
@@ -33,13 +52,17 @@ static void begin(uint8_t mode)
         pvf_node_begin(&sides[i].node, (uint8_t)(i + 1));
         token_fill(&sides[i].node.ctx.handshake.tokens[0], 40);
         sides[i].deceived = false;
+        make_static(&sides[i].node, (mode & RENEWED) != 0);
     }
     listener->ctx.handshake.invite_count = 1;
     token_fill(&listener->ctx.handshake.invites[0].keys, 90);
     if ((mode & GUEST) != 0)
         token_fill(&ctx->tokens[0], 90);
-    ctx->identity = (mode & SAME) != 0 ? &listener->identity : &dialler->identity;
-    pv_noise_static_make(&dialler->noise_static, ctx->identity, &dialler->clock.env);
+    ctx->identity = &dialler->identity;
+    if ((mode & SAME) != 0) {
+        ctx->identity = &listener->identity;
+        pv_noise_static_make(&dialler->noise_static, ctx->identity, &dialler->clock.env);
+    }
     dialler->noise_static.not_after_s += (mode & EXPIRED) != 0 ? 86400 : 0;
     dialler->noise_static.sig[9] ^= (mode & FORGED) != 0;
     expected = (mode & EXPECTS_OTHER) != 0 ? &nobody : expected;

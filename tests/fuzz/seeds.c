@@ -129,6 +129,11 @@ static void events(void)
         {"handshake", "late-m2", "\0\0\21", 3},
         {"handshake", "late-m3", "\0\0\1\20", 4},
         {"handshake", "twice", "\0\0\0\1\0", 5},
+        {"handshake", "renewed", "\100\0\1\0", 4},
+        {"channel", "frames", "\0\5\1\0\0\377\1\10\0\1\0\2\0\3\1\4\0\5", 18},
+        {"channel", "changed", "\0\5\2\5\0\7\1\0\5", 9},
+        {"channel", "lost", "\0\5\4\5\0\5", 6},
+        {"channel", "twice", "\0\5\6\5\0\5", 6},
         {"session", "message", "\2\0\100\0\377\377", 6},
         {"session", "data", "\4\7\320\5\0\1\0\377\377\1\377\377", 12},
         {"session", "pings", "\6\0\7\0\0\377\377\1\377\377\6\0", 12},
@@ -141,6 +146,8 @@ static void events(void)
         {"session", "idle", "\10\7\123\0\377\377\1\377\377\10\77\377", 12},
         {"session", "old", "\10\377\377\10\377\377\0\377\377\1\377\377", 12},
         {"session", "close", "\12\1\0\377\377", 5},
+        {"session", "given-up", "\2\0\2\12\377\2\0\2", 8},
+        {"session", "renewed", "\17\0\31\377\376\31\377\376\31\377\376\31\377\376", 14},
         {"session", "eof", "\2\0\2\14", 4},
         {"session", "changed", "\2\0\2\16\1\0\377\377", 8},
         {"session", "deaf", "\2\0\2\17\0\10\7\320\0\377\377", 11},
@@ -340,6 +347,21 @@ static void secret_files(void)
 
 /* ---- what people write ---- */
 
+/* The same, but for one byte, under the right sum. */
+static void changed_invite(const char *name, const char *code, size_t at)
+{
+    enum { BYTES = 46, SUM = 4, PREFIX = 5 };
+    uint8_t raw[BYTES], hash[PV_HASH_LEN];
+    char text[PV_INVITE_TEXT_LEN + 1];
+    cr_assert_eq(pv_base32_decode(raw, BYTES, code + PREFIX, PV_INVITE_TEXT_LEN - PREFIX), PV_OK);
+    raw[at] = 9;
+    pv_sha256(hash, raw, BYTES - SUM);
+    memcpy(raw + BYTES - SUM, hash, SUM);
+    memcpy(text, code, PREFIX);
+    pv_base32_encode(text + PREFIX, sizeof text - PREFIX, raw, BYTES);
+    save_text("text", name, text);
+}
+
 static void texts(void)
 {
     static const char *const some[] = {"127.0.0.1:3000",
@@ -369,6 +391,8 @@ static void texts(void)
     }
     pv_invite_format(code, &invite);
     save_text("text", "invite", code);
+    changed_invite("invite-of-later", code, 0);
+    changed_invite("invite-role", code, 1);
     json_t *tokens = pvt_json_load(VECTORS "tokens.json");
     save_text("text", "token", pvt_json_text(json_array_get(tokens, 0), "token"));
     json_decref(tokens);

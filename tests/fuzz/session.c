@@ -6,8 +6,9 @@
  *   0  so many bytes (u16) go to the other side
  *   1  a message of (u16) bytes             2  so much stream data
  *   3  (u8) bytes as a message, whatever they say; a PING if none
- *   4  (u16) * 8 ms pass; if odd, only the wall clock of this side moves
- *   5  close with (u8)                      6  the end of the socket
+ *   4  (u16) * 8 ms pass, or with bit 4 of op 64 times that; if odd, only the wall clock of this
+ *      side moves
+ *   5  close with (u8); 255: give up        6  the end of the socket
  *   7  the next byte on the way is changed by (u8); by 0: the side stops or goes on reading
  */
 #include "tests/fuzz/node.h"
@@ -55,6 +56,8 @@ static void carry(struct side *from, struct side *to, size_t len)
     take(from);
     len = len < from->wire.len ? len : from->wire.len;
     uint8_t *exact = pv_memdup(from->wire.data, len);
+    pv_session_feed(to->s, exact, 0, &used);
+    cr_assert_eq(used, 0);
     for (size_t at = 0; at < len; at += used) {
         pv_session_feed(to->s, exact + at, len - at, &used);
         cr_assert_leq(used, len - at);
@@ -68,16 +71,17 @@ static void say(struct side *me, bool data, size_t len)
 {
     static uint8_t bytes[PV_FRAME_PLAIN_MAX];
     struct pv_wr w = pv_wr_of(bytes, sizeof bytes);
-    if (!pv_session_up(me->s))
-        return;
+    bool up = pv_session_up(me->s);
     if (!data)
         pv_wr_u8(&w, PV_MSG_GET);
-    pv_wr_u32(&w, me->sent++);
+    pv_wr_u32(&w, me->sent);
+    me->sent += up;
     len = len > pv_wr_len(&w) ? len : pv_wr_len(&w);
     len = len < PV_STREAM_DATA_MAX ? len : PV_STREAM_DATA_MAX;
     enum pv_err err = data ? pv_session_send_data(me->s, 7, len & 1, bytes, len)
                            : pv_session_send(me->s, bytes, len);
-    disturbed = disturbed || err != PV_OK;
+    cr_assert(up || err == PV_E_CLOSED);
+    disturbed = disturbed || (up && err != PV_OK);
 }
 
 static void say_anything(struct pv_rd *r, struct side *me, size_t len)
@@ -102,8 +106,10 @@ static void pass(struct side *me, size_t ms)
     }
 }
 
-static void step(struct pv_rd *r, struct side *me, struct side *other, unsigned what)
+static void step(struct pv_rd *r, struct side *me, struct side *other, uint8_t op)
 {
+    unsigned what = op >> 1 & 7;
+    bool slowly = (op & 16) != 0;
     size_t n = what == 6 ? 0 : what == 3 || what == 5 || what == 7 ? pv_rd_u8(r) : pv_rd_u16(r);
     disturbed = disturbed || (what >= 4 && (what != 7 || n != 0));
     if (what == 0) {
@@ -113,7 +119,9 @@ static void step(struct pv_rd *r, struct side *me, struct side *other, unsigned 
     } else if (what == 3) {
         say_anything(r, me, n);
     } else if (what == 4) {
-        pass(me, n * 8 + n % 2);
+        pass(me, n * (slowly ? 512 : 8) + n % 2);
+    } else if (what == 5 && n == UINT8_MAX) {
+        pv_session_give_up(me->s, "given up");
     } else if (what == 5) {
         pv_session_close(me->s, (uint8_t)n);
     } else if (what == 6) {
@@ -136,6 +144,7 @@ static void check(struct side *a, struct side *b)
     cr_assert(!pv_session_writable(a->s) || pv_session_up(a->s));
     cr_assert(!a->down || pv_session_deadline_ms(a->s) == UINT64_MAX);
     cr_assert(!a->down || pv_session_cause(a->s)[0] != '\0');
+    cr_assert_str_eq(pv_session_address(a->s), "10.0.0.1:1");
 }
 
 static void begin(void)
@@ -157,7 +166,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     begin();
     for (unsigned n = 0; n < 64 && pv_rd_left(&r) > 0 && !r.bad; n++) {
         uint8_t op = pv_rd_u8(&r);
-        step(&r, &sides[op & 1], &sides[1 - (op & 1)], op >> 1 & 7);
+        step(&r, &sides[op & 1], &sides[1 - (op & 1)], op);
         check(&sides[0], &sides[1]);
         check(&sides[1], &sides[0]);
     }

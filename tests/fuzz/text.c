@@ -46,6 +46,14 @@ static void check_invite(const char *text, size_t len)
     char again[PV_INVITE_TEXT_LEN + 1];
     if (pv_invite_parse(&invite, text, len) != PV_OK)
         return;
+    struct pv_token_keys keys;
+    struct pv_id inviter = {{0}};
+    memcpy(inviter.b, invite.inviter, sizeof invite.inviter);
+    cr_assert(pv_invite_is_from(&invite, &inviter));
+    inviter.b[0] ^= 1;
+    cr_assert_not(pv_invite_is_from(&invite, &inviter));
+    pv_invite_keys(&keys, invite.id, invite.secret);
+    cr_assert_arr_neq(keys.gate, keys.psk, PV_KEY_LEN);
     pv_invite_format(again, &invite);
     cr_assert(len == PV_INVITE_TEXT_LEN && strncasecmp(again, text, len) == 0);
 }
