@@ -67,6 +67,8 @@ static enum pv_err join_again(struct pv_rd *r)
         addresses[i] = m.addresses[i];
     if (err == PV_OK && m.kind == PV_JOIN_REQUEST)
         pv_msg_put_join_request(&w, m.name);
+    else if (err == PV_OK && m.kind == PV_JOIN_CONFIRM)
+        pv_msg_put_join_confirm(&w);
     else if (err == PV_OK)
         pv_msg_put_join_grant(&w, m.role, &m.keyring, addresses, m.address_count);
     return err;

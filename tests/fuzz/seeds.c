@@ -242,6 +242,8 @@ static void messages_with_secrets(void)
     cr_assert_eq(pv_keyring_add_cluster_key(&k, key, 5), PV_OK);
     pv_msg_put_join_request(&w, "laptop");
     save_message("join");
+    pv_msg_put_join_confirm(&w);
+    save_message("join-confirm");
     pv_msg_put_join_grant(&w, PV_ROLE_KEYED, &k, addresses, 2);
     save_message("grant");
     pv_msg_put_join_grant(&w, PV_ROLE_BLIND, &k, addresses, 1);
@@ -327,7 +329,8 @@ static void secret_files(void)
     (void)snprintf(text + strlen(text), 1024,
                    "overlap 1767312009\n"
                    "invite 01020304 000102030405060708090a0b0c0d0e0f keyed 1767312010\n"
-                   "invite 01020305 000102030405060708090a0b0c0d0e0f blind 1767312010 %064d\n",
+                   "invite 01020305 000102030405060708090a0b0c0d0e0f blind 1767312010 %064d\n"
+                   "invite 01020306 000102030405060708090a0b0c0d0e0f blind 1767312010 confirm\n",
                    7);
     save_text("keyring", "invites", text);
     save_text("keyring", "blind",

@@ -54,6 +54,7 @@ static void check_invite(const char *text, size_t len)
     cr_assert_not(pv_invite_is_from(&invite, &inviter));
     pv_invite_keys(&keys, invite.id, invite.secret);
     cr_assert_arr_neq(keys.gate, keys.psk, PV_KEY_LEN);
+    cr_assert_lt(pv_invite_number(invite.id, invite.secret, keys.psk), PV_INVITE_NUMBERS);
     pv_invite_format(again, &invite);
     cr_assert(len == PV_INVITE_TEXT_LEN && strncasecmp(again, text, len) == 0);
 }
