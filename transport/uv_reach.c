@@ -13,8 +13,6 @@
 
 #include <string.h>
 
-enum { PORT_MIN = 1024 };
-
 static bool allows_v4(uint32_t a)
 {
     bool this_network = a >> 24 == 0, link_local = a >> 16 == 0xa9fe;
@@ -27,7 +25,7 @@ bool pv_reach_allows(const struct pv_tcp *t, const struct sockaddr_storage *a)
     const struct sockaddr_in *in = (const struct sockaddr_in *)a;
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)a;
     bool is_v4 = a->ss_family == AF_INET;
-    if (ntohs(is_v4 ? in->sin_port : in6->sin6_port) < PORT_MIN)
+    if (ntohs(is_v4 ? in->sin_port : in6->sin6_port) < PV_LEARNED_PORT_MIN)
         return false;
     if (pv_sockaddr_is_loopback(a)) /* this machine: worth it only where all of them are on it */
         return t->listens && pv_sockaddr_is_loopback(&t->listen_address);

@@ -72,8 +72,18 @@
       "more are a fault", "internal/node/diff.c") \
     X(PUSH_SILENCE_MS, 30000, "ms without a byte of an offered body", \
       "cancelled; another holder is asked", "internal/node/push_body.c") \
+    X(PUSH_SLOW_MS, 300000, "ms of an offered body, while others could bring it, or wait", \
+      "cancelled; another holder is asked", "internal/node/push_body.c") \
+    X(PUSH_KEEP_MS, 60000, "ms that the beginning of a cut body is kept", \
+      "the body is asked for from its start", "internal/node/push_body.c") \
     X(FETCH_STALL_MS, 30000, "ms without a byte of a fetched body", \
       "cancelled; another holder is asked", "internal/node/fetch_peer.c") \
+    X(FETCH_SLOW_MS, 30000, "ms of a fetched body, while another holder could be asked", \
+      "cancelled; that one is asked", "internal/node/fetch.c") \
+    X(FETCH_TRIES_MAX, 3, "transfers of a body from one holder that came to nothing", \
+      "it is not asked again", "internal/node/fetch.c") \
+    X(HLC_AHEAD_MS, 120000, "ms that a record is ahead of our clock", \
+      "held back: neither stored nor passed on until then", "internal/node/sync.c") \
     X(GUEST_MESSAGES_PER_S, 200, "messages a second of a peer that is not keyed", \
       "it is not read for a while", "internal/node/quota.c") \
     X(GUEST_MESSAGES_BURST, 1000, "messages at once of a peer that is not keyed", \
@@ -101,6 +111,8 @@
       "further ones are not dialled", "transport/uv_reach.c") \
     X(LEARNED_ADDRESSES_MAX, 8, "addresses of a member", \
       "further ones are not dialled", "transport/uv_reach.c") \
+    X(LEARNED_PORT_MIN, 1024, "lowest port of a member that is dialled", \
+      "lower ones are not dialled", "transport/uv_reach.c") \
     X(LEARNED_WAIT_MS, 10000, "ms before the first dial of a learned address", \
       "drawn from 0 to this", "transport/uv_reach.c") \
     X(MEMBERS_MAX, 64, "nodes of a cluster", \
@@ -117,6 +129,8 @@
       "a further one is refused", "crypto/keyring.c") \
     X(POLICY_MAX, 256, "nodes allowed or blocked by this one", \
       "a further decision is refused", "internal/node/policy.c") \
+    X(LOG_BURST, 50, "lines at once about what strangers and bad peers do", \
+      "then one a second; further ones are counted", "internal/base/log.c") \
     /* memory: the shares are those of the default mem_limit, and scale with it */ \
     X(MEM_LIMIT_MIB, 64, "MiB of buffers", \
       "mem_limit: work waits for memory", "internal/server/uv_server.c") \

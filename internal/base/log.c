@@ -5,6 +5,7 @@
  * that follow, and the line says cut. Levels are atomics: a reload may change them at any time.
  */
 #include "internal/base/log.h"
+#include "internal/base/limits.h"
 #include "internal/base/mem.h"
 #include "internal/base/wr.h"
 

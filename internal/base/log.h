@@ -68,7 +68,6 @@ void pv_log_write(struct pv_log *log, enum pv_log_level level, enum pv_log_sub s
  * disk: PV_LOG_BURST lines of a subsystem at once, one a second in the long run. The line after a
  * gap is preceded by one that says how many were left out.
  */
-enum { PV_LOG_BURST = 50 };
 #define PV_LOG_LIMITED(log, level, sub, ...)                          \
     (pv_log_enabled(log, level, sub) && pv_log_admit(log, level, sub) \
          ? pv_log_write(log, level, sub, __VA_ARGS__, (char *)NULL)   \

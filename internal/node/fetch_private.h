@@ -12,11 +12,6 @@
 
 #include "internal/node/node_private.h"
 
-enum {
-    PV_FETCH_TRIES_MAX = 3,   /* transfers from one holder that ended without a verdict */
-    PV_FETCH_SLOW_MS = 30000, /* a transfer takes so long while another holder could be asked */
-};
-
 enum pv_holding { PV_HOLD_UNASKED, PV_HOLD_ASKED, PV_HOLD_NO, PV_HOLD_YES, PV_HOLD_BAD };
 
 struct pv_holder {   /* what one connected member has of one blob */

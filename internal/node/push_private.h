@@ -23,8 +23,6 @@ enum {
     PV_WALK_ROWS = 256,         /* offers of one walk job; walks wait for room for so many */
     PV_PUSH_OUT_BYTES = 524288, /* slices a peer holds or waits for */
     PV_PUSH_STALL_MS = 1000,    /* a slice that cannot be sent gives way to those who wait */
-    PV_PUSH_SLOW_MS = 300000,   /* a body takes so long while others could bring it, or wait */
-    PV_PUSH_KEEP_MS = 60000,    /* a cut body waits for an offer that continues it */
     PV_PUSH_ANSWERS = 256,      /* ids gathered for one STORED or FULL */
     PV_OUT_SERVED_MAX = 2 * PV_STREAMS_MAX, /* bodies that a peer may find bad */
 };

@@ -18,7 +18,6 @@ enum {
     PV_SYNC_RECORDS_A_JOB = 64,
     PV_SYNC_INTERVAL_MS = 3600000,
     PV_SYNC_SETTLE_MS = 2000, /* quiet for so long after records came in: compare again */
-    PV_HLC_AHEAD_MS = 120000,
 };
 #define PV_TOMBSTONE_REFUSE_MS (UINT64_C(91) * 86400000)
 

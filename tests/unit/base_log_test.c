@@ -1,4 +1,5 @@
 #include "internal/base/log.h"
+#include "internal/base/limits.h"
 #include "internal/base/mem.h"
 #include "tests/support/support.h"
 

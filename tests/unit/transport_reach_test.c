@@ -89,7 +89,11 @@ Test(reach, no_low_ports)
     static const struct {
         uint16_t port;
         bool allowed;
-    } cases[] = {{0, false}, {22, false}, {1023, false}, {1024, true}, {UINT16_MAX, true}};
+    } cases[] = {{0, false},
+                 {22, false},
+                 {PV_LEARNED_PORT_MIN - 1, false},
+                 {PV_LEARNED_PORT_MIN, true},
+                 {UINT16_MAX, true}};
     for (size_t i = 0; i < PV_COUNT(cases); i++) {
         struct sockaddr_storage four = address("192.0.2.1", cases[i].port);
         struct sockaddr_storage six = address("2001:db8::1", cases[i].port);
