@@ -1,4 +1,5 @@
 """What stays within its limit whatever is asked of it, and serves on."""
+import glob
 import os
 import re
 import socket
@@ -117,6 +118,38 @@ def test_handshakes_of_one_host(scene):
     wait_until(lambda: answered(network, node, scene.token, stranger)[0], "the host to be heard again")
     heard, took = answered(network, node, scene.token, known, 100)
     assert heard > 20 + 5 * (took + 1) or took > 10, f"a configured peer is exempt: {heard}"
+
+
+def defined_tests():
+    """suite/test of the unit tests, with the text of their file; file.test of the others."""
+    found = {}
+    for folder, pattern in (("unit", r"^Test\((\w+), (\w+)"), ("integration", r"^def test_()(\w+)"),
+                            ("hostile", r'^    row\("()([^"]+)"')):
+        for path in glob.glob(os.path.join(ROOT, "tests", folder, "*.*")):
+            with open(path) as f:
+                text = f.read()
+            base = os.path.basename(path).split(".")[0].removeprefix("test_")
+            for suite, name in re.findall(pattern, text, re.M):
+                full = {"unit": f"{suite}/{name}", "integration": f"{base}.{name}",
+                        "hostile": f"hostile {name}"}[folder]
+                found[full] = text if folder == "unit" else None
+    return found
+
+
+def test_each_limit_has_a_test(scene):
+    """tests/limits names them: one knows the limit by its name, or has real peers who go past it."""
+    tests, listed = defined_tests(), []
+    with open(os.path.join(ROOT, "tests/limits")) as f:
+        rows = [line.split(maxsplit=1) for line in f if line.strip() and not line.startswith("#")]
+    for name, proof in rows:
+        listed.append(name)
+        named = proof.strip().split(", ")
+        for test in named:
+            assert test in tests, f"{name}: there is no test {test}"
+        assert any(tests[test] is None or f"PV_{name}" in tests[test] for test in named), \
+            f"none of {named} knows {name}"
+    limits = [row["name"] for row in scene.run("doctor", "--limits", "--json").json["limits"]]
+    assert listed == limits, set(limits) ^ set(listed) or "in another order"
 
 
 def test_the_list_of_limits_is_true(scene):

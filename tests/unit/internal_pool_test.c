@@ -1,6 +1,7 @@
 #include "internal/server/pool.h"
 #include "tests/unit/storage_fixture.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <semaphore.h>
 
@@ -209,10 +210,29 @@ Test(pool, ends_right_after_the_last_commit)
     }
 }
 
+static unsigned threads_of_process(void)
+{
+    unsigned count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    cr_assert_not_null(tasks);
+    while (readdir(tasks) != NULL)
+        count++;
+    closedir(tasks);
+    return count;
+}
+
+/* Ours, the committer's, and those of the pool. */
 Test(pool, as_many_threads_as_there_are)
 {
-    for (unsigned threads = 0; threads < 3; threads++) {
-        struct host *h = host_new(threads == 2 ? 1000 : threads);
+    static const unsigned asked[] = {1, PV_POOL_THREADS_MAX - 1, PV_POOL_THREADS_MAX,
+                                     PV_POOL_THREADS_MAX + 1, 1000};
+    struct host *one = host_new(0);
+    host_free(one);
+    for (size_t i = 0; i < PV_COUNT(asked); i++) {
+        unsigned before = threads_of_process();
+        struct host *h = host_new(asked[i]);
+        unsigned more = threads_of_process() - before - 1;
+        cr_assert_eq(more, asked[i] < PV_POOL_THREADS_MAX ? asked[i] : PV_POOL_THREADS_MAX);
         host_free(h);
     }
     pv_pool_stop(NULL);

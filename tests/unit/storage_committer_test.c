@@ -368,10 +368,10 @@ static unsigned batches_of_records(struct pv_committer *c, struct task *tasks, u
 }
 
 static unsigned batches_of_blobs(struct pv_committer *c, struct task *tasks, unsigned count,
-                                 sem_t *done)
+                                 size_t len, sem_t *done)
 {
     for (unsigned i = 0; i < count; i++)
-        task_init(&tasks[i], 2000 + i, 1000, done);
+        task_init(&tasks[i], (unsigned)len + i, len, done);
     unsigned batches = batches_of(c, tasks, count, done);
     for (unsigned i = 0; i < count; i++)
         pvt_blob_free(&tasks[i].blob);
@@ -399,7 +399,7 @@ static unsigned batches_of_ops(struct pv_committer *c, struct task *tasks, unsig
 
 Test(committer, a_batch_has_its_limits)
 {
-    enum { TASKS = 130 };
+    enum { TASKS = PV_COMMIT_BLOBS_MAX + 1, LARGE = 64 };
     struct pvt_vault *v = open_told();
     struct pv_committer *c;
     struct task *tasks = calloc(TASKS, sizeof *tasks);
@@ -407,7 +407,11 @@ Test(committer, a_batch_has_its_limits)
     sem_init(&done, 0, 0);
     cr_assert_eq(pv_committer_start(&c, v->store), PV_OK);
     cr_assert_eq(batches_of_records(c, tasks, 40, &done), 1);
-    cr_assert_eq(batches_of_blobs(c, tasks, TASKS, &done), 3); /* 64 blobs each */
+    cr_assert_eq(batches_of_blobs(c, tasks, PV_COMMIT_BLOBS_MAX - 1, 1000, &done), 1);
+    cr_assert_eq(batches_of_blobs(c, tasks, PV_COMMIT_BLOBS_MAX, 2000, &done), 1);
+    cr_assert_eq(batches_of_blobs(c, tasks, PV_COMMIT_BLOBS_MAX + 1, 3000, &done), 2);
+    cr_assert_eq(batches_of_blobs(c, tasks, LARGE, PV_COMMIT_BYTES_MAX / LARGE, &done), 1);
+    cr_assert_eq(batches_of_blobs(c, tasks, LARGE, PV_COMMIT_BYTES_MAX / LARGE + 1, &done), 2);
     cr_assert_eq(batches_of_ops(c, tasks, 6, 3000, &done), 3); /* 8 192 operations, whole commits */
     pv_committer_stop(c);
     free(tasks);

@@ -1,4 +1,5 @@
 /* Full disks: what can still be read, what is refused first, and what never is. */
+#include "storage/store_private.h"
 #include "tests/unit/storage_fixture.h"
 
 #include <sys/mount.h>
@@ -148,7 +149,7 @@ Test(full, blobs_leave_the_reserve_records_half_of_it_deletions_nothing)
     fake_space.total_bytes = 1000 * 1024 * mib; /* 5 % of it would be 50 GiB */
     struct pvt_blob other = pvt_blob_make(3, 70000);
     struct pv_commit_op op_other = pvt_blob_op(&other);
-    check_need(v, &op_other, 1024 * mib + 18 * 4096);
+    check_need(v, &op_other, PV_RESERVE_MIB * mib + 18 * 4096);
     pvt_blob_free(&file);
     pvt_blob_free(&row);
     pvt_blob_free(&other);
@@ -223,7 +224,7 @@ Test(full, the_limit_can_be_raised_and_lowered)
     pv_store_limit(v->store, 1);
     cr_assert_eq(pvt_put_blob(v, &c), PV_E_NOSPACE);
     cr_assert(pvt_has_blob(v, &a) && pvt_has_blob(v, &b));
-    pv_store_limit(v->store, 0);
+    pv_store_limit(v->store, PV_DISK_LIMIT_NONE);
     cr_assert_eq(pvt_put_blob(v, &c), PV_OK);
     pvt_blob_free(&a);
     pvt_blob_free(&b);
@@ -258,6 +259,23 @@ Test(full, the_limit_counts_records)
 
 /* What waits in the log needs its place in vault.db, so it is not free; moving the log settles it.
  */
+/* A 64th of a small disk, and no more than its limit on a large one. */
+Test(full, the_log_has_its_share_of_the_disk)
+{
+    const uint64_t most = PV_WAL_CHECKPOINT_BYTES, disks[][2] = {{64 * (most - 1), most - 1},
+                                                                 {64 * most, most},
+                                                                 {64 * (most + 1), most},
+                                                                 {64 << 20, 1 << 20}};
+    for (size_t i = 0; i < PV_COUNT(disks); i++) {
+        struct pvt_vault *v = pvt_vault_new();
+        v->faults.fs.space = tell_space;
+        fake_space = (struct pv_fs_space){.total_bytes = disks[i][0], .free_bytes = disks[i][0]};
+        pvt_vault_open(v);
+        cr_assert_eq(v->store->log_bytes_max, disks[i][1]);
+        pvt_vault_free(v);
+    }
+}
+
 Test(full, the_log_counts_as_taken_until_it_is_moved)
 {
     struct pvt_vault *v = pvt_vault_new_open();

@@ -841,15 +841,18 @@ Test(session, ends_at_its_age)
 {
     struct fix *f = fix_new();
     connect_both(f);
-    for (unsigned i = 0; i < 24 * 3600 / 10 - 1 && !f->a.down; i++) {
+    for (unsigned i = 0; i < PV_SESSION_LIFE_MS / 10000 - 1 && !f->a.down; i++) {
         pass(f, 10000);
         const uint8_t get[] = {PV_MSG_GET, 1};
         say(f, get, sizeof get);
         cr_assert_eq(pv_session_send(f->b.s, get, sizeof get), PV_OK);
         settle(f);
     }
+    pass(f, 10000 - 1);
+    pv_session_tick(f->a.s);
+    settle(f);
     cr_assert_not(f->a.down);
-    pass(f, 10000);
+    pass(f, 1);
     pv_session_tick(f->a.s);
     pv_session_tick(f->b.s);
     settle(f);

@@ -1172,7 +1172,8 @@ Test(tcp, predecessor_that_ends_makes_way_at_once)
     frozen_predecessor(false);
 }
 
-/* One is in use, one is held while that is asked whether it lives; no third one waits with them. */
+/* PV_SESSIONS_PER_NODE_MAX: one is in use, one is held while that is asked whether it lives; no
+ * third one waits with them. */
 Test(tcp, a_third_process_of_one_identity_is_refused)
 {
     static struct host d;
