@@ -5,6 +5,7 @@ documents differ.
 """
 import os
 import struct
+import subprocess
 import threading
 
 import seal
@@ -171,6 +172,34 @@ def test_session_that_is_renewed(scene):
     d.publish(file)
     assert asked[1][0] == half, asked
     assert node.get("x") == data
+
+
+def test_get_across_a_renewal(scene):
+    """A user waits for the body meanwhile: nothing is lost but the way to the next session."""
+    ours = listener(scene)
+    node = scene.node("a").start(peers=[ours.address])
+    c = ours.accept()
+    file, data = sealed(scene, c, "x", 900000)
+    (blob, _), = file.blobs
+    blobs = {sha256(blob): blob}
+    asked, half = [], 4 * PART
+    c.blobs, c.on_want = blobs, lambda body: asked.append(struct.unpack_from(">II", body, 34))
+    c.write(file.records)
+    out = scene.path("out")
+    get = subprocess.Popen([scene.program, "--vault", node.vault, "get", "x", "-o", out], env=node.env)
+    scene.cleanups.append(get.kill)
+    c.run_until(lambda: asked)
+    for at in range(0, half, PART):
+        c.send_data(asked[0][1], 0, blob[at:at + PART])
+    c.goodbye(RENEW)
+    assert c.until_closed() is None
+    d = ours.accept()
+    d.blobs, d.on_want = blobs, lambda body: (asked.append(struct.unpack_from(">II", body, 34)),
+                                              d.send_body(asked[-1][1], blob[asked[-1][0]:]))
+    d.run_until(lambda: get.poll() is not None)
+    assert get.returncode == 0 and [offset for offset, _ in asked] == [0, half], asked
+    with open(out, "rb") as f:
+        assert f.read() == data
 
 
 def test_fetch_from_an_offset(scene):
