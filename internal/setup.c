@@ -268,8 +268,9 @@ static enum pv_err check_secrets(const struct pv_keyring *k, const struct pv_sec
     for (size_t i = 0; !known && i < k->token_count; i++)
         known = strcmp(given->token, k->tokens[i].text) == 0;
     if (!known) {
-        SAY(why, "PEERVAULT_AUTH_TOKEN differs from this vault's keyring: unset it, or use another "
-                 "vault");
+        SAY(why,
+            "PEERVAULT_AUTH_TOKEN is none of this vault's tokens, which may have been replaced "
+            "since: unset it, or use another vault");
         return PV_E_INVALID;
     }
     return PV_OK;

@@ -385,6 +385,9 @@ def test_an_overlap_ends_by_itself(scene):
     a.start()
     a.run("token", "rotate", "--overlap", "91d", code=2)
     a.run("token", "rotate", "--overlap", "1h", "--finish", code=2)
+    a.stop()
+    a.env["PEERVAULT_AUTH_TOKEN"] = old
+    refused_once(a.run("ls", code=2), "may have been replaced since")
 
 
 # ---- guests; what else they may say: tests/hostile ----
