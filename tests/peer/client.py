@@ -55,8 +55,16 @@ class Client(Session):
         end = time.monotonic() + seconds
         while not done():
             check(time.monotonic() < end, "nothing came of it in time")
-            if not select.select([self.socket], [], [], 0.1)[0]:
-                continue
+            self.serve(0.1)
+
+    def serve_for(self, seconds):
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.serve(left)
+
+    def serve(self, seconds):
+        """Takes the next message, if one comes in time."""
+        if select.select([self.socket], [], [], seconds)[0]:
             kind, body = self.receive()
             handler = {DATA: self.on_data, PING: self.on_ping, STORE: self.on_store, GET: self.on_get,
                        WANT: self.on_want, FETCH: self.on_want, FOUND: self.on_found,

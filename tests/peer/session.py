@@ -435,6 +435,8 @@ class Session:
 
 
 def connect(address, source=None):
-    """source: an address of this machine, None for any."""
+    """source: an address of this machine, None for any. What is sent does not wait for more."""
     host, port = address.rsplit(":", 1)
-    return socket.create_connection((host.strip("[]"), int(port)), 60, (source, 0) if source else None)
+    s = socket.create_connection((host.strip("[]"), int(port)), 60, (source, 0) if source else None)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return s
