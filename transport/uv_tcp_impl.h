@@ -16,7 +16,7 @@
 #include "transport/progress.h"
 #include "transport/uv_tcp.h"
 
-enum { TCP_SCRATCH_LEN = 65536, TCP_RESOLVED_MAX = 8, TCP_BACKLOG = 128 };
+enum { TCP_SCRATCH_LEN = 65536, TCP_RESOLVED_MAX = 8, TCP_BACKLOG = 1024 };
 
 enum link_state {
     LINK_CONNECTING, /* no session yet */
