@@ -13,6 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 static atomic_uint_fast64_t fail_after = UINT64_MAX;
 
@@ -80,6 +83,13 @@ char *pv_asprintf(const char *fmt, ...)
 void pv_free(void *ptr)
 {
     free(ptr);
+}
+
+void pv_mem_trim(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 void pv_wipe(void *ptr, size_t len)

@@ -21,6 +21,7 @@ char *pv_strdup(const char *s);
 char *pv_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void pv_free(void *ptr);
 void pv_wipe(void *ptr, size_t len); /* zeroes memory in a way the compiler keeps */
+void pv_mem_trim(void); /* gives what is free back to the system, where the allocator can */
 
 /* Frees what a local variable points at when it goes out of scope: PV_AUTO_FREE char *s = ...; */
 #define PV_AUTO_FREE __attribute__((cleanup(pv_auto_free_)))

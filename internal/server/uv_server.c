@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { SHUTDOWN_MS_MAX = 9000, CERTIFY_MS = 5 * 60 * 1000 };
+enum { SHUTDOWN_MS_MAX = 9000, HOUSEKEEPING_MS = 60 * 1000 };
 
 static void fail(struct server *s, enum pv_err err, const char *what)
 {
@@ -121,8 +121,8 @@ static void on_prepare(uv_prepare_t *h)
 }
 
 /* The key that sessions begin with is certified for days, and the program runs for months. The
- * machine's addresses change, too. */
-static void on_certify(uv_timer_t *h)
+ * machine's addresses change, too; and a crowd that has left leaves much memory free. */
+static void on_housekeeping(uv_timer_t *h)
 {
     struct server *s = h->data;
     const struct pv_server_config *c = s->config;
@@ -130,6 +130,7 @@ static void on_certify(uv_timer_t *h)
         PV_LOG(c->env->log, PV_LOG_DEBUG, PV_SUB_MAIN, "session key certified anew");
     pv_server_advertise(s);
     pv_cluster_tokens_tick(s->cluster);
+    pv_mem_trim();
 }
 
 /* ---- down ---- */
@@ -144,10 +145,10 @@ static void on_watchdog(uv_timer_t *h)
 
 static void close_handles(struct server *s)
 {
-    uv_handle_t *all[] = {(uv_handle_t *)&s->wake,    (uv_handle_t *)&s->sigterm,
-                          (uv_handle_t *)&s->sigint,  (uv_handle_t *)&s->timer,
-                          (uv_handle_t *)&s->prepare, (uv_handle_t *)&s->watchdog,
-                          (uv_handle_t *)&s->certify, (uv_handle_t *)&s->sighup};
+    uv_handle_t *all[] = {(uv_handle_t *)&s->wake,         (uv_handle_t *)&s->sigterm,
+                          (uv_handle_t *)&s->sigint,       (uv_handle_t *)&s->timer,
+                          (uv_handle_t *)&s->prepare,      (uv_handle_t *)&s->watchdog,
+                          (uv_handle_t *)&s->housekeeping, (uv_handle_t *)&s->sighup};
     for (size_t i = 0; i < PV_COUNT(all); i++)
         uv_close(all[i], NULL);
 }
@@ -363,7 +364,7 @@ static void on_node_ready(void *arg, enum pv_err err)
     if (c->daemon) {
         pv_upkeep_work(s->upkeep);
         pv_server_advertise(s);
-        uv_timer_start(&s->certify, on_certify, CERTIFY_MS, CERTIFY_MS);
+        uv_timer_start(&s->housekeeping, on_housekeeping, HOUSEKEEPING_MS, HOUSEKEEPING_MS);
         pv_cluster_tokens_tick(s->cluster);
         if (c->reload != NULL)
             uv_signal_start(&s->sighup, on_hangup, SIGHUP);
@@ -383,10 +384,10 @@ static void init_loop(struct server *s)
     PV_ASSERT(rc == 0);
     uv_timer_init(&s->loop, &s->timer);
     uv_timer_init(&s->loop, &s->watchdog);
-    uv_timer_init(&s->loop, &s->certify);
+    uv_timer_init(&s->loop, &s->housekeeping);
     uv_prepare_init(&s->loop, &s->prepare);
     s->wake.data = s->sigterm.data = s->sigint.data = s->sighup.data = s;
-    s->timer.data = s->watchdog.data = s->certify.data = s->prepare.data = s;
+    s->timer.data = s->watchdog.data = s->housekeeping.data = s->prepare.data = s;
 }
 
 enum pv_err pv_server_run(const struct pv_server_config *config, char *why)

@@ -19,7 +19,7 @@ struct server {
     uv_loop_t loop;
     uv_async_t wake;
     uv_signal_t sigterm, sigint, sighup;
-    uv_timer_t timer, watchdog, certify;
+    uv_timer_t timer, watchdog, housekeeping;
     uv_prepare_t prepare;
     bool stopping;
     uint64_t started_ms;
