@@ -18,8 +18,9 @@ from session import PING, PONG, Closed, Identity, Session, connect, now_ms
 
 HONEST, ATTACKER = "127.0.0.2", "127.0.0.3"
 CLOSE_S = 60      # for anything that should take five seconds at most
-KEPT_S = 150      # beginnings of bodies are kept for a minute
+KEPT_S = 200      # beginnings of bodies are kept for a minute, and free memory for another
 SLACK_KIB = 1024       # of resident memory, after close
+ENOUGH = 100           # requests to speak of 99 of 100
 PEAK_KIB = 32 << 10    # and meanwhile: the shares for bodies either way, and 12 MiB
 
 
@@ -59,8 +60,8 @@ class Honest(multiprocessing.Process):
     def __init__(self, address, token, key, pace_s):
         super().__init__(daemon=True)
         self.pace_s, self.stopping = pace_s, multiprocessing.Event()
-        self.times = []  # (when, seconds)
-        self.measured, self.measures = multiprocessing.Pipe(duplex=False)
+        self.times, self.failure = [], None  # (when, seconds)
+        self.measures = multiprocessing.Queue()  # takes all, however late it is heard
         self.client = Client(address, token, key, source=HONEST, accepts=takes_all)
         content = os.urandom(30000)
         self.file = seal.seal_file(self.client.identity, self.client.key, b"honest", content,
@@ -71,35 +72,41 @@ class Honest(multiprocessing.Process):
         blob_id = sha256(self.file.blobs[0][0])
         try:
             while not self.stopping.is_set():
-                end = time.monotonic() + self.pace_s
-                self.client.run_until(lambda: time.monotonic() >= end, CLOSE_S)
+                self.client.serve_for(self.pace_s)
                 begin = time.monotonic()
                 self.client.blobs.pop(blob_id)
                 assert self.client.fetch(blob_id) is not None, "the honest member's blob is gone"
-                self.measures.send((begin, time.monotonic() - begin))
+                self.measures.put((begin, time.monotonic() - begin))
         except BaseException as error:  # whatever it is, it is told at the end of the row
-            self.measures.send(repr(error))
+            self.measures.put(repr(error))
 
     def heard(self):
         """Takes in what it measured; the end of the list."""
-        while self.measured.poll():
-            got = self.measured.recv()
-            assert not isinstance(got, str), f"the honest member: {got}"
-            self.times.append(got)
+        while not self.measures.empty():
+            got = self.measures.get()
+            if isinstance(got, str):
+                self.failure = got
+            else:
+                self.times.append(got)
         return self.times[-1][0] if self.times else 0
 
     def served_again(self):
         """A request that began after this call was answered."""
         start = time.monotonic()
-        wait_until(lambda: self.heard() > start, "the honest member to be served", CLOSE_S)
+        wait_until(lambda: self.heard() > start or self.failure, "the honest member to be served", CLOSE_S)
+        assert self.failure is None, f"the honest member: {self.failure}"
 
     def stop(self):
         self.stopping.set()
-        self.join(CLOSE_S)
+        wait_until(lambda: (self.heard(), not self.is_alive())[1], "the honest member to stop", CLOSE_S)
 
-    def p99_ms(self, since, until):
-        found = sorted(took for begin, took in self.times if since <= begin < until)
-        return 1000 * found[(len(found) * 99 - 1) // 100] if len(found) >= 5 else None
+    def p99(self, spans):
+        """How long 99 of 100 of its requests took that began in one of the spans, in words."""
+        found = sorted(took for begin, took in self.times
+                       if any(since <= begin < until for since, until in spans))
+        if len(found) < ENOUGH:
+            return None
+        return f"{1000 * found[(len(found) * 99 - 1) // 100]:.1f} ms"
 
 
 class Lane:
@@ -109,14 +116,18 @@ class Lane:
         self.victim = scene.node("victim", **env).start(listen="0.0.0.0:0")
         self.port = self.victim.address.rsplit(":", 1)[1]
         self.address = f"127.0.0.1:{self.port}"
-        self.honest = Honest(self.address, self.token, self.key, 0.2 if dose == 1 else 0.02)
+        path = scene.file("large", 8 << 20)  # what a first use brings into memory is there from now on
+        self.victim.run("get", self.victim.store(path)[0])
+        self.victim.run("verify", "--deep")
+        self.honest = Honest(self.address, self.token, self.key, 0.2 if dose == 1 else 0.01)
         self.honest.start()
         scene.cleanups.append(self.honest.stop)
         self.identity, self.uses, self.opened = None, 0, []
+        self.rows = []  # when one was played: (since, until)
         start = time.monotonic()
-        while len(self.honest.times) < 100 * (dose - 1):
+        while dose > 1 and len(self.honest.times) < 2 * ENOUGH:
             self.honest.served_again()
-        self.quiet_ms = self.honest.p99_ms(start, time.monotonic())
+        self.peace = [(start, time.monotonic())]
 
     # ---- attackers ----
 
@@ -200,9 +211,9 @@ class Lane:
         with open(f"/proc/{self.victim.process.pid}/clear_refs", "w") as f:
             f.write("5")
 
-    def settled(self, before, changes, keeps_kib):
+    def settled(self, before, changes):
         """What holds after every row, once the attackers are gone."""
-        slack = keeps_kib or SLACK_KIB * (2 if changes else 1)  # what is stored has pages in memory
+        slack = SLACK_KIB * (2 if changes else 1)  # what is stored has pages in memory
         self.close_all()
         assert not self.victim.ended(), f"the daemon ended: {self.victim.log()[-3000:]}"
         self.scene.check_reports()

@@ -2,8 +2,7 @@
 
 After each row the daemon lives, no sanitizer has spoken, nothing that it stores has changed (unless
 the row says so), memory and descriptors are back, and the honest member at another address was
-served meanwhile and is served now. Rows of one lane share a daemon, lanes run side by side. keeps_kib:
-what the allocator may keep of memory that the daemon has freed, where that is more than a megabyte.
+served meanwhile and is served now. Rows of one lane share a daemon, lanes run side by side.
 """
 from collections import namedtuple
 
@@ -14,11 +13,11 @@ import network
 import records
 import wire
 
-Row = namedtuple("Row", "name sent expected play lane changes waits keeps_kib")
+Row = namedtuple("Row", "name sent expected play lane changes waits")
 
 
-def row(name, sent, expected, play, lane, changes=False, waits=False, keeps_kib=0):
-    return Row(name, sent, expected, play, lane, changes, waits, keeps_kib)
+def row(name, sent, expected, play, lane, changes=False, waits=False):
+    return Row(name, sent, expected, play, lane, changes, waits)
 
 
 CLOSED = "closed without a word"
@@ -87,7 +86,7 @@ ROWS = [
         "bodies"),
     row("M25", "500 large blobs offered by each of four, all but the end of each sent", "what is asked "
         "for is bounded; others are served", bodies.announced_and_not_sent, "stalls", changes=True,
-        keeps_kib=16 << 10),
+        waits=True),
     row("M26", "more than disk_limit", "FULL; the session goes on", bodies.disk_is_full, "bodies"),
     row("M30 M32", "FOUND, and then nothing, RST, other bytes, less, more, another stream",
         "the next holder; GOODBYE 8", bodies.false_claims, "liars", changes=True),
