@@ -63,11 +63,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     else
         cr_assert_arr_eq(&secrets, &nothing, sizeof secrets, "something is left");
     cr_assert_eq(err != PV_OK, why[0] != '\0');
-    for (unsigned i = 0; i < 2; i++) {
-        cr_assert(lens[i] < 16 || strlen(texts[i]) < 16 || strstr(why, texts[i]) == NULL ||
-                  err == PV_OK);
+    cr_assert_null(strpbrk(why, "~#^|*+"), "not from our own words: %s", why);
+    for (unsigned i = 0; i < 2; i++)
         pv_free(texts[i]);
-    }
     pvf_folder_release(&folder);
     return 0;
 }
