@@ -12,6 +12,7 @@
 #include "internal/base/env.h"
 #include "internal/base/mem.h"
 #include "internal/base/throttle.h"
+#include "internal/config_file.h"
 #include "internal/config_value.h"
 #include "internal/file/files.h"
 
@@ -439,36 +440,12 @@ static enum pv_err parse_file(struct pv_config *c, const char *text, size_t len,
 
 static enum pv_err load_file(struct pv_config *c, const struct pv_config_source *s, char *why)
 {
-    struct pv_fs_stat st = {.is_regular = true};
-    pv_fd fd = PV_FD_NONE;
-    size_t len = 0;
-    char *text = pv_malloc(PV_CONFIG_FILE_MAX + 1);
-    enum pv_err err = text != NULL ? PV_OK : PV_E_NOMEM;
+    struct pv_buf text;
+    pv_buf_init(&text, PV_CONFIG_FILE_MAX + 1);
+    enum pv_err err = pv_config_file_read(&text, s->fs, s->vault, why);
     if (err == PV_OK)
-        err = s->fs->stat_at(s->fs->ctx, s->vault, PV_CONFIG_FILE_NAME, &st);
-    if (err == PV_OK && !st.is_regular)
-        err = PV_E_INVALID;
-    if (err == PV_OK)
-        err = s->fs->open(s->fs->ctx, s->vault, PV_CONFIG_FILE_NAME, PV_FS_READ, &fd);
-    if (err == PV_E_NOT_FOUND) {
-        err = PV_OK;
-        goto out;
-    }
-    if (err == PV_OK)
-        err = s->fs->read(s->fs->ctx, fd, text, PV_CONFIG_FILE_MAX + 1, 0, &len);
-    bool too_large = err == PV_OK && len > PV_CONFIG_FILE_MAX;
-    err = too_large ? PV_E_INVALID : err;
-    if (err != PV_OK)
-        snprintf(why, PV_CONFIG_WHY_MAX, "%s: %s", PV_CONFIG_FILE_NAME,
-                 too_large       ? "larger than 64 KiB"
-                 : st.is_regular ? pv_err_text(err)
-                                 : "not a file");
-    else
-        err = parse_file(c, text, len, why);
-out:
-    if (fd != PV_FD_NONE && s->fs->close(s->fs->ctx, fd) != PV_OK && err == PV_OK)
-        err = PV_E_IO;
-    pv_free(text);
+        err = parse_file(c, (const char *)text.data, text.len, why);
+    pv_buf_release(&text);
     return err;
 }
 

@@ -43,12 +43,10 @@
 #include "transport/bandwidth.h"
 
 enum {
-    PV_CONFIG_FILE_MAX = 65536,     /* bytes of peervault.conf */
     PV_CONFIG_LOG_LEVEL_MAX = 127,  /* bytes of log_level */
     PV_CONFIG_WHY_MAX = 400,        /* a message, NUL included; as in setup.h */
     PV_CONFIG_SHOW_MAX = 32 * 1024, /* a buffer for any value has this much room */
 };
-#define PV_CONFIG_FILE_NAME "peervault.conf"
 
 enum pv_config_key {
     PV_CONFIG_LISTEN,

@@ -2,9 +2,9 @@
 #include "cmd/peervault/client.h"
 #include "cmd/peervault/commands.h"
 #include "cmd/peervault/output.h"
-#include "crypto/secret_file.h"
 #include "internal/base/mem.h"
 #include "internal/config.h"
+#include "internal/config_file.h"
 #include "internal/config_value.h"
 #include "internal/rejoin.h"
 #include "internal/server/uv_join.h"
@@ -196,29 +196,19 @@ static enum pv_err write_peers(struct pv_buf *text, const struct joining *j)
 }
 
 /* What was in the file before stays. */
-static enum pv_err write_settings(struct joining *j)
+static enum pv_err write_settings(struct joining *j, char *why)
 {
     const struct pv_vault *v = &j->setup.vault;
-    char old[PV_CONFIG_FILE_MAX];
-    size_t len = 0;
-    struct pv_buf text;
-    enum pv_err err =
-        pv_secret_file_read(v->fs, v->dir, PV_CONFIG_FILE_NAME, old, sizeof old, &len);
-    if (err != PV_OK && err != PV_E_NOT_FOUND)
-        return err;
-    pv_buf_init(&text, PV_CONFIG_FILE_MAX);
-    err = pv_buf_append(&text, old, len);
-    if (err == PV_OK && len > 0 && old[len - 1] != '\n')
-        err = pv_buf_append(&text, "\n", 1);
-    size_t before = text.len;
-    if (err == PV_OK)
-        err = write_peers(&text, j);
+    struct pv_buf lines;
+    pv_buf_init(&lines, PV_CONFIG_FILE_MAX);
+    enum pv_err err = write_peers(&lines, j);
     if (err == PV_OK && j->listen != NULL && j->settings.line[PV_CONFIG_LISTEN] == 0)
-        err = pv_buf_printf(&text, "listen = %s\n", j->listen);
-    if (err == PV_OK && text.len > before)
-        err = pv_secret_file_write(v->fs, v->dir, PV_CONFIG_FILE_NAME, PV_CONFIG_FILE_NAME ".tmp",
-                                   text.data, text.len);
-    pv_buf_release(&text);
+        err = pv_buf_printf(&lines, "listen = %s\n", j->listen);
+    if (err == PV_OK)
+        err = pv_buf_append(&lines, "", 1);
+    if (err == PV_OK && lines.len > 1)
+        err = pv_config_file_append((const char *)lines.data, v->fs, v->dir, why);
+    pv_buf_release(&lines);
     return err;
 }
 
@@ -262,9 +252,8 @@ static enum pv_exit settle(struct joining *j)
 {
     char why[PV_SETUP_TEXT_MAX] = "out of memory";
     enum pv_err err = list_peers(j);
-    if (err == PV_OK && (err = write_settings(j)) != PV_OK)
-        (void)snprintf(why, sizeof why, "cannot write %s: %s", PV_CONFIG_FILE_NAME,
-                       pv_err_text(err));
+    if (err == PV_OK)
+        err = write_settings(j, why);
     if (err == PV_OK && (err = take_grant(j)) != PV_OK)
         (void)snprintf(why, sizeof why, "the keyring does not take what the inviter granted: %s",
                        pv_err_text(err));

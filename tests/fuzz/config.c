@@ -4,6 +4,7 @@
  */
 #include "tests/fuzz/fuzz.h"
 #include "internal/config.h"
+#include "internal/config_file.h"
 
 #include <ctype.h>
 

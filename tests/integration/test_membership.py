@@ -142,6 +142,20 @@ def test_many_addresses_of_the_inviter(scene):
     assert peers[0] == a.address and set(elsewhere) <= set(peers), peers
 
 
+def test_settings_that_anybody_may_read_stay(scene):
+    a = scene.node("a").start()
+    b = newcomer(scene, "b")
+    os.makedirs(b.vault, mode=0o700)
+    conf = f"{b.vault}/peervault.conf"
+    with open(conf, "w") as f:
+        f.write("scrub = off")
+    os.chmod(conf, 0o644)
+    b.run("join", invite(a), "--listen", "127.0.0.1:0")
+    with open(conf) as f:
+        assert f.read() == f"scrub = off\npeers = {a.address}\nlisten = 127.0.0.1:0\n"
+    b.run("config", "check")
+
+
 def test_an_invite_is_good_for_one_machine(scene):
     a = scene.node("a", PEERVAULT_MEMBERSHIP="allowlist").start()
     code = invite(a, "--role", "keyed")

@@ -1,8 +1,10 @@
 #include "internal/config.h"
 #include "internal/base/mem.h"
+#include "internal/config_file.h"
 #include "internal/config_secrets.h"
 #include "internal/config_value.h"
 #include "internal/file/files.h"
+#include "tests/support/faultfs.h"
 #include "tests/support/support.h"
 
 #include <criterion/criterion.h>
@@ -513,6 +515,61 @@ Test(config, odd_files_are_refused)
     cr_assert_eq(mkdirat(f->dir.fd, PV_CONFIG_FILE_NAME, 0700), 0);
     cr_assert_neq(load(f), PV_OK);
     assert_one_line(f->why, "peervault.conf: ");
+    fixture_free(f);
+}
+
+/* ---- the file ---- */
+
+static enum pv_err append(struct fixture *f, const struct pv_fs *fs, const char *lines)
+{
+    return pv_config_file_append(lines, fs, f->dir.fd, f->why);
+}
+
+static void assert_file(struct fixture *f, const char *expected)
+{
+    struct pv_buf text;
+    pv_buf_init(&text, PV_CONFIG_FILE_MAX + 1);
+    cr_assert_eq(pv_config_file_read(&text, pv_fs_real(), f->dir.fd, f->why), PV_OK);
+    cr_assert_eq(text.len, strlen(expected));
+    cr_assert_arr_eq((const char *)text.data, expected, text.len);
+    pv_buf_release(&text);
+}
+
+Test(config, lines_are_added_behind_what_anybody_may_read)
+{
+    struct fixture *f = fixture_new();
+    char path[400];
+    cr_assert_eq(append(f, pv_fs_real(), "replicas = 2\n"), PV_OK);
+    assert_file(f, "replicas = 2\n");
+    write_conf(f, "# mine\nscrub = off");
+    snprintf(path, sizeof path, "%s/%s", f->dir.path, PV_CONFIG_FILE_NAME);
+    cr_assert_eq(chmod(path, 0644), 0);
+    cr_assert_eq(append(f, pv_fs_real(), "replicas = 2\n"), PV_OK);
+    assert_file(f, "# mine\nscrub = off\nreplicas = 2\n");
+    fixture_free(f);
+}
+
+Test(config, a_file_that_cannot_be_added_to_stays_as_it_is)
+{
+    struct fixture *f = fixture_new();
+    struct pvt_faultfs faults;
+    static char large[PV_CONFIG_FILE_MAX + 1];
+    memset(large, '\n', PV_CONFIG_FILE_MAX);
+    write_conf(f, large + 2);
+    cr_assert_eq(append(f, pv_fs_real(), "#\n\n"), PV_E_INVALID);
+    assert_one_line(f->why, "peervault.conf: there would be more");
+    cr_assert_eq(append(f, pv_fs_real(), "#\n"), PV_OK);
+    write_conf(f, "scrub = off\n");
+    pvt_faultfs_init(&faults, pv_fs_real());
+    static const enum pvt_fs_call calls[] = {PVT_FS_OPEN,  PVT_FS_READ, PVT_FS_STAT,
+                                             PVT_FS_WRITE, PVT_FS_SYNC, PVT_FS_RENAME};
+    for (size_t i = 0; i < PV_COUNT(calls); i++) {
+        pvt_faultfs_fail(&faults, calls[i], 1, PV_E_IO);
+        cr_assert_eq(append(f, &faults.fs, "replicas = 2\n"), PV_E_IO);
+        assert_one_line(f->why, "peervault.conf: ");
+        assert_file(f, "scrub = off\n");
+    }
+    pvt_faultfs_release(&faults);
     fixture_free(f);
 }
 
