@@ -280,6 +280,21 @@ enum pv_err pv_name_body_decode(struct pv_name_body *out, const uint8_t *src, si
 
 /* ---- member -------------------------------------------------------------------------------- */
 
+static const char *const roles[] = {[PV_ROLE_KEYED] = "keyed", [PV_ROLE_BLIND] = "blind"};
+
+const char *pv_role_name(uint8_t role)
+{
+    return role >= PV_ROLE_KEYED && role <= PV_ROLE_BLIND ? roles[role] : "?";
+}
+
+uint8_t pv_role_find(const char *text)
+{
+    for (uint8_t role = PV_ROLE_KEYED; text != NULL && role <= PV_ROLE_BLIND; role++)
+        if (strcmp(roles[role], text) == 0)
+            return role;
+    return 0;
+}
+
 static bool member_valid(const struct pv_member_body *b)
 {
     return (b->role == PV_ROLE_KEYED || b->role == PV_ROLE_BLIND) && b->weight >= 1 &&

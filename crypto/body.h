@@ -62,6 +62,8 @@ struct pv_name_body {
 };
 
 enum pv_role { PV_ROLE_KEYED = 1, PV_ROLE_BLIND = 2 };
+const char *pv_role_name(uint8_t role); /* "keyed", "blind"; "?" for no role */
+uint8_t pv_role_find(const char *text); /* 0: it names no role, or is NULL */
 
 /* Type 3, clear: who belongs. rid = pv_rid_clear(3, node id). */
 struct pv_member_body {

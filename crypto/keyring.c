@@ -297,7 +297,8 @@ static void write_invite(struct pv_wr *w, const struct pv_keyring_invite *invite
     wr_hex(w, invite->id, sizeof invite->id);
     wr_text(w, " ");
     wr_hex(w, invite->secret, sizeof invite->secret);
-    wr_text(w, invite->role == PV_ROLE_KEYED ? " keyed" : " blind");
+    wr_text(w, " ");
+    wr_text(w, pv_role_name(invite->role));
     wr_seconds(w, invite->expires_s);
     if (invite->confirm)
         wr_text(w, " confirm");
@@ -465,11 +466,7 @@ static enum pv_err parse_invite(struct pv_keyring *k, char *rest)
     struct pv_invite invite = {0};
     bool valid = parse_hex(invite.id, sizeof invite.id, next_word(&rest)) &&
                  parse_hex(invite.secret, sizeof invite.secret, next_word(&rest));
-    const char *role = valid ? next_word(&rest) : NULL;
-    invite.role = role == NULL                 ? 0
-                  : strcmp(role, "keyed") == 0 ? PV_ROLE_KEYED
-                  : strcmp(role, "blind") == 0 ? PV_ROLE_BLIND
-                                               : 0;
+    invite.role = valid ? pv_role_find(next_word(&rest)) : 0;
     valid = valid && invite.role != 0 && parse_seconds(&invite.expires_s, next_word(&rest)) &&
             pv_keyring_add_invite(k, &invite) == PV_OK;
     pv_wipe(&invite, sizeof invite);

@@ -228,7 +228,7 @@ static enum pv_err take_grant(struct joining *j)
 static enum pv_exit print_joined(const struct joining *j)
 {
     char node[PV_NODE_TEXT_LEN], by[PV_NODE_TEXT_LEN];
-    const char *role = j->joined.grant.role == PV_ROLE_BLIND ? "blind" : "keyed";
+    const char *role = pv_role_name(j->joined.grant.role);
     const char *peers = (const char *)j->peers.data;
     pv_node_id_format(node, &j->setup.identity.node_id);
     pv_node_id_format(by, &j->joined.inviter);
@@ -268,12 +268,12 @@ static enum pv_exit settle(struct joining *j)
 static enum pv_exit check_own(struct joining *j)
 {
     bool keyed = pv_keyring_active(&j->setup.keyring) != NULL;
+    const char *own = pv_role_name(keyed ? PV_ROLE_KEYED : PV_ROLE_BLIND);
     if (keyed != (j->code.invite.role == PV_ROLE_KEYED))
         return pv_out_fail(PV_EXIT_USAGE,
                            "this vault is %s, the invite is for a %s machine: ask for one with "
                            "--role %s, or name another folder with --vault",
-                           keyed ? "keyed" : "blind", keyed ? "blind" : "keyed",
-                           keyed ? "keyed" : "blind");
+                           own, pv_role_name(j->code.invite.role), own);
     if (keyed)
         return PV_EXIT_OK; /* the inviter must prove our key */
     enum pv_err err = pv_rejoin_check_inviter(&j->setup, &j->code.invite, &j->cli->env);

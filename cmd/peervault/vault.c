@@ -53,7 +53,7 @@ enum pv_exit pv_cmd_init(const struct pv_cli *cli, const struct pv_args *args)
         return exit;
     pv_node_id_format(node, &setup.identity.node_id);
     pv_setup_close(&setup);
-    const char *role = blind ? "blind" : "keyed";
+    const char *role = pv_role_name((uint8_t)config.role);
     if (cli->json) {
         json_t *o = json_pack("{s:s, s:s}", "node", node, "role", role);
         if (!pv_json_set_bytes(o, "vault", cli->vault)) {

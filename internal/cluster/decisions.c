@@ -143,11 +143,8 @@ static bool get_about(struct pv_decision *d, const json_t *args, uint64_t now_s)
     const char *role = json_string_value(json_object_get(args, "role"));
     json_int_t weight, ttl_s;
     d->has_zone = json_object_get(args, "zone") != NULL;
-    if (role != NULL)
-        d->about.role = strcmp(role, "keyed") == 0   ? PV_ROLE_KEYED
-                        : strcmp(role, "blind") == 0 ? PV_ROLE_BLIND
-                                                     : UINT8_MAX;
-    if (d->about.role == UINT8_MAX || !get_number(args, "weight", 16, &weight) ||
+    d->about.role = pv_role_find(role);
+    if ((role != NULL && d->about.role == 0) || !get_number(args, "weight", 16, &weight) ||
         !get_number(args, "ttl_s", YEARS_10_S, &ttl_s) ||
         !get_text(args, "zone", d->about.zone, sizeof d->about.zone - 1) ||
         !get_text(args, "reason", d->about.reason, PV_POLICY_REASON_MAX))

@@ -129,8 +129,7 @@ static void grant(struct guest *g)
         drop(g, PV_BYE_LIMIT);
     else
         PV_LOG(pv_cluster_env(c)->log, PV_LOG_INFO, PV_SUB_NODE, "a machine joined by invite",
-               "node", pv_log_id(g->node_id.b), "peer", g->address, "role",
-               g->role == PV_ROLE_KEYED ? "keyed" : "blind");
+               "node", pv_log_id(g->node_id.b), "peer", g->address, "role", pv_role_name(g->role));
     pv_wipe(payload, PV_FRAME_PLAIN_MAX);
     pv_free(payload);
 }

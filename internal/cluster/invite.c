@@ -4,7 +4,6 @@
 #include "internal/config_value.h"
 
 #include <stdio.h>
-#include <string.h>
 
 enum { TTL_S_DEFAULT = 3600, TTL_S_MAX = 30 * 24 * 3600, CODE_MAX = 1024 };
 
@@ -32,8 +31,8 @@ static void added(void *arg, enum pv_err err)
     struct pv_request *rq = v->rq;
     if (rq != NULL && err == PV_OK)
         pv_request_ok(rq, json_pack("{s:s, s:s, s:I}", "code", v->code, "role",
-                                    v->invite.role == PV_ROLE_KEYED ? "keyed" : "blind",
-                                    "expires_ms", (json_int_t)v->invite.expires_s * 1000));
+                                    pv_role_name(v->invite.role), "expires_ms",
+                                    (json_int_t)v->invite.expires_s * 1000));
     else if (rq != NULL && err == PV_E_LIMIT)
         pv_request_fail(rq, PV_EXIT_FAILED, "%d invites are open: wait until one has expired",
                         PV_INVITES_MAX);
@@ -73,17 +72,15 @@ static bool write_code(struct invitation *v, const char *address)
 
 static bool parse(struct invitation *v, const json_t *args)
 {
-    const char *role = json_string_value(json_object_get(args, "role"));
+    uint8_t role = pv_role_find(json_string_value(json_object_get(args, "role")));
     const json_t *ttl = json_object_get(args, "ttl_s");
     json_int_t ttl_s = ttl == NULL ? TTL_S_DEFAULT : json_integer_value(ttl);
-    bool keyed = role != NULL && strcmp(role, "keyed") == 0;
-    if ((!keyed && (role == NULL || strcmp(role, "blind") != 0)) || ttl_s < 1 || ttl_s > TTL_S_MAX)
+    if (role == 0 || ttl_s < 1 || ttl_s > TTL_S_MAX)
         return false;
     v->confirm = json_is_true(json_object_get(args, "confirm"));
     const struct pv_env *env = pv_cluster_env(v->cluster);
     const struct pv_node *n = pv_cluster_node(v->cluster);
-    pv_invite_make(&v->invite, keyed ? PV_ROLE_KEYED : PV_ROLE_BLIND,
-                   &pv_node_config(n)->identity->node_id,
+    pv_invite_make(&v->invite, role, &pv_node_config(n)->identity->node_id,
                    pv_env_wall_ms(env) / 1000 + (uint64_t)ttl_s, env);
     return true;
 }

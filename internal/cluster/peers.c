@@ -2,11 +2,6 @@
 #include "internal/cluster/cluster_private.h"
 #include "internal/node/decide.h"
 
-static const char *role_text(uint8_t role)
-{
-    return role == PV_ROLE_BLIND ? "blind" : "keyed";
-}
-
 static json_t *connected_peer(const struct pv_cluster *c, const struct pv_node_peer_info *p)
 {
     uint64_t up_ms = pv_env_mono_ms(pv_cluster_env(c)) - p->up_since_ms;
@@ -15,8 +10,8 @@ static json_t *connected_peer(const struct pv_cluster *c, const struct pv_node_p
     json_t *peer = json_pack(
         "{s:s, s:s, s:s, s:s, s:b, s:o*, s:I, s:I, s:b, s:I, s:I}", "node", text, "address",
         p->address, "state", "connected", "role",
-        role_text(p->keyed ? PV_ROLE_KEYED : PV_ROLE_BLIND), "dialled", (int)p->dialled, "rtt_ms",
-        p->rtt_ms != UINT64_MAX ? json_integer((json_int_t)p->rtt_ms) : NULL, "skew_ms",
+        pv_role_name(p->keyed ? PV_ROLE_KEYED : PV_ROLE_BLIND), "dialled", (int)p->dialled,
+        "rtt_ms", p->rtt_ms != UINT64_MAX ? json_integer((json_int_t)p->rtt_ms) : NULL, "skew_ms",
         (json_int_t)p->skew_ms, "connected_s", (json_int_t)(up_ms / 1000), "in_sync",
         (int)p->in_sync, "offered", (json_int_t)p->offered, "wanted", (json_int_t)p->wanted);
     if (peer != NULL && c->config.describe_link != NULL)
@@ -29,14 +24,14 @@ static json_t *absent_peer(const struct pv_member *m)
     char text[PV_NODE_TEXT_LEN];
     pv_node_id_format(text, &m->node_id);
     return json_pack("{s:s, s:s, s:s}", "node", text, "state", "absent", "role",
-                     role_text(m->body.role));
+                     pv_role_name(m->body.role));
 }
 
 /* A node that is kept out here, or that will be let in. */
 static json_t *decided_peer(const struct pv_policy_entry *e)
 {
     char text[PV_NODE_TEXT_LEN];
-    const char *role = e->role == 0 ? NULL : role_text(e->role);
+    const char *role = e->role == 0 ? NULL : pv_role_name(e->role);
     json_t *until = e->until_s == 0 ? NULL : json_integer((json_int_t)(e->until_s * 1000));
     const char *state = e->kind == PV_POLICY_BLOCK ? "blocked" : "allowed";
     pv_node_id_format(text, &e->node_id);
@@ -65,7 +60,7 @@ static json_t *banned_peer(const struct pv_node *n, const struct pv_node_ban *ba
     const struct pv_member *m = pv_members_find(n, &ban->node_id);
     char text[PV_NODE_TEXT_LEN];
     pv_node_id_format(text, &ban->node_id);
-    json_t *role = m != NULL ? json_string(role_text(m->body.role)) : NULL;
+    json_t *role = m != NULL ? json_string(pv_role_name(m->body.role)) : NULL;
     return json_pack("{s:s, s:s, s:o*, s:I, s:s}", "node", text, "state", "banned", "role", role,
                      "banned_s", (json_int_t)((ban->left_ms + 999) / 1000), "reason", ban->what);
 }

@@ -35,7 +35,7 @@ void pv_server_describe_status(void *arg, json_t *status)
     pv_json_set_name(status, c->vault_path, strlen(c->vault_path));
     json_object_set(status, "vault", json_object_get(status, "name"));
     json_object_del(status, "name");
-    json_object_set_new(status, "role", json_string(c->role == PV_ROLE_BLIND ? "blind" : "keyed"));
+    json_object_set_new(status, "role", json_string(pv_role_name(c->role)));
     const struct pv_id *twice_by = pv_node_said_twice_by(s->node);
     if (twice_by != NULL) {
         char text[PV_NODE_TEXT_LEN];

@@ -386,6 +386,19 @@ Test(body, member_round_trip_and_limits)
         cr_assert_eq(pv_member_body_encode(bytes, &len, &bad[i]), PV_E_INVALID, "body %zu", i);
 }
 
+Test(body, roles_have_names)
+{
+    cr_assert_str_eq(pv_role_name(PV_ROLE_KEYED), "keyed");
+    cr_assert_str_eq(pv_role_name(PV_ROLE_BLIND), "blind");
+    cr_assert_str_eq(pv_role_name(0), "?");
+    cr_assert_str_eq(pv_role_name(3), "?");
+    for (uint8_t role = PV_ROLE_KEYED; role <= PV_ROLE_BLIND; role++)
+        cr_assert_eq(pv_role_find(pv_role_name(role)), role);
+    cr_assert_eq(pv_role_find(NULL), 0);
+    cr_assert_eq(pv_role_find(""), 0);
+    cr_assert_eq(pv_role_find("Keyed"), 0);
+}
+
 Test(body, address_round_trip_and_limits)
 {
     static struct pv_address_body in = {.capacity_bytes = UINT64_MAX, .count = PV_ADDRESSES_MAX};
