@@ -12,6 +12,7 @@
 #include "crypto/secret_file.h"
 #include "internal/base/mem.h"
 #include <string.h>
+#include <strings.h>
 
 enum { MAGIC_LEN = 8, BODY_LEN = MAGIC_LEN + PV_SEED_LEN, FILE_LEN = BODY_LEN + PV_HASH_LEN };
 enum { GROUPS = 13, GROUP_DIGITS = 4, GROUP_LEN = GROUP_DIGITS + 2 };
@@ -132,4 +133,13 @@ enum pv_err pv_node_id_parse(struct pv_id *out, const char *text)
         memcpy(digits + (size_t)g * GROUP_DIGITS, group, GROUP_DIGITS);
     }
     return pv_base32_decode(out->b, PV_ID_LEN, digits, sizeof digits);
+}
+
+bool pv_node_id_begins(const struct pv_id *node_id, const char *beginning)
+{
+    char text[PV_NODE_TEXT_LEN], hex[PV_ID_HEX_LEN + 1];
+    size_t len = strlen(beginning);
+    pv_node_id_format(text, node_id);
+    pv_id_hex(hex, node_id);
+    return strncasecmp(text, beginning, len) == 0 || strncasecmp(hex, beginning, len) == 0;
 }

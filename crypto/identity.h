@@ -37,5 +37,7 @@ enum { PV_NODE_TEXT_LEN = 13 * 6 };
 void pv_node_id_format(char out[static PV_NODE_TEXT_LEN], const struct pv_id *node_id);
 /* Accepts that form, and 64 hex digits, in either case. PV_E_INVALID. */
 PV_MUST enum pv_err pv_node_id_parse(struct pv_id *out, const char *text);
+/* Whether one of the two begins so, in either case. */
+bool pv_node_id_begins(const struct pv_id *node_id, const char *beginning);
 
 #endif

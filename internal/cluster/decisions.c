@@ -21,13 +21,8 @@ struct match {
 
 static void consider(struct match *m, const struct pv_id *node_id)
 {
-    char text[PV_NODE_TEXT_LEN], hex[PV_ID_HEX_LEN + 1];
-    size_t len = strlen(m->beginning);
-    if (m->count > 0 && pv_id_equal(&m->found, node_id))
-        return;
-    pv_node_id_format(text, node_id);
-    pv_id_hex(hex, node_id);
-    if (strncmp(text, m->beginning, len) != 0 && strncmp(hex, m->beginning, len) != 0)
+    if ((m->count > 0 && pv_id_equal(&m->found, node_id)) ||
+        !pv_node_id_begins(node_id, m->beginning))
         return;
     m->found = *node_id;
     m->count++;

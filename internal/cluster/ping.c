@@ -1,8 +1,6 @@
 /* ping: the way to a connected node, measured. */
 #include "internal/cluster/cluster_private.h"
 
-#include <string.h>
-
 enum { PINGS_MAX = 1000, PING_GAP_MS = 1000, PING_WAIT_MS = 5000 };
 
 struct ping {
@@ -84,19 +82,15 @@ static void ping_on_cancel(struct pv_request *rq)
 
 static const struct pv_request_ops ping_ops = {.on_cancel = ping_on_cancel};
 
-/* The connected peer whose node id (text or hex) begins so; 0: none or several. */
+/* The connected peer whose node id begins so; 0: none or several. */
 static pv_link find_peer(const struct pv_cluster *c, const char *beginning, size_t *matches)
 {
     struct pv_node_peer_info peers[PV_MEMBERS_MAX];
-    size_t count = pv_node_peers(pv_cluster_node(c), peers, PV_MEMBERS_MAX),
-           len = strlen(beginning);
+    size_t count = pv_node_peers(pv_cluster_node(c), peers, PV_MEMBERS_MAX);
     pv_link found = 0;
     *matches = 0;
     for (size_t i = 0; i < count; i++) {
-        char text[PV_NODE_TEXT_LEN], hex[PV_ID_HEX_LEN + 1];
-        pv_node_id_format(text, &peers[i].node_id);
-        pv_id_hex(hex, &peers[i].node_id);
-        if (strncmp(text, beginning, len) != 0 && strncmp(hex, beginning, len) != 0)
+        if (!pv_node_id_begins(&peers[i].node_id, beginning))
             continue;
         found = peers[i].link;
         ++*matches;

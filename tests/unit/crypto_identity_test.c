@@ -4,8 +4,10 @@
 #include "tests/support/support.h"
 #include "tests/unit/crypto_fixture.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -282,4 +284,25 @@ Test(identity, text_of_another_length)
     pv_id_hex(hex, &id);
     hex[10] = 'g';
     cr_assert_eq(pv_node_id_parse(&out, hex), PV_E_INVALID);
+}
+
+Test(identity, a_beginning_of_either_form_is_known)
+{
+    char text[PV_NODE_TEXT_LEN], hex[PV_ID_HEX_LEN + 1];
+    const struct pv_id id = pvt_id_of("node");
+    pv_node_id_format(text, &id);
+    pv_id_hex(hex, &id);
+    const char *const forms[] = {text, hex};
+    for (size_t form = 0; form < PV_COUNT(forms); form++) {
+        for (size_t len = 0; len <= strlen(forms[form]); len++) {
+            char part[PV_NODE_TEXT_LEN + 1] = "";
+            memcpy(part, forms[form], len);
+            cr_assert(pv_node_id_begins(&id, part), "%s", part);
+            for (size_t i = 0; i < len; i++)
+                part[i] = (char)toupper((unsigned char)part[i]);
+            cr_assert(pv_node_id_begins(&id, part), "%s", part);
+            part[len] = '!';
+            cr_assert_not(pv_node_id_begins(&id, part), "%s", part);
+        }
+    }
 }
