@@ -6,6 +6,7 @@
  */
 #include "internal/node/addresses.h"
 
+#include "internal/node/clear_records.h"
 #include "internal/node/node_private.h"
 
 #include <string.h>
@@ -105,26 +106,11 @@ struct announce {
     uint8_t env[PV_RECORD_LEN_MAX];
 };
 
-static enum pv_err seal(struct announce *a, const struct pv_identity *identity)
-{
-    static const uint8_t no_salt[32]; /* clear records have none */
-    uint8_t *bytes = pv_malloc(PV_RECORD_BODY_MAX);
-    if (bytes == NULL)
-        return PV_E_NOMEM;
-    struct pv_record_draft draft = {
-        .type = PV_RECORD_ADDRESS, .flags = PV_RECORD_CLEAR, .hlc = a->hlc, .body = bytes};
-    pv_rid_clear(&draft.rid, PV_RECORD_ADDRESS, identity->node_id.b, PV_ID_LEN);
-    enum pv_err err = pv_address_body_encode(bytes, &draft.body_len, &a->body);
-    if (err == PV_OK)
-        err = pv_record_seal(a->env, &a->len, &draft, NULL, identity->seed, no_salt);
-    pv_free(bytes);
-    return err;
-}
-
 static void seal_run(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct announce *a = PV_CONTAINER_OF(job, struct announce, job);
-    job->err = seal(a, ctx->identity);
+    const struct pv_clear_draft draft = {.address = &a->body, .hlc = a->hlc};
+    job->err = pv_clear_record_seal(a->env, &a->len, &draft, ctx->identity);
 }
 
 static void announce_over(struct pv_job *job, enum pv_err err)
@@ -212,40 +198,23 @@ void pv_node_advertise(struct pv_node *n, const struct pv_address_body *self)
 
 struct load {
     struct pv_job job;
-    size_t count;
-    struct {
-        uint8_t *env;
-        size_t len;
-    } found[PV_MEMBERS_KNOWN_MAX];
+    struct pv_clear_records records;
 };
-
-static bool load_one(void *arg, const uint8_t *env, size_t len, bool pending)
-{
-    struct load *l = arg;
-    (void)pending;
-    if (l->count == PV_MEMBERS_KNOWN_MAX || (l->found[l->count].env = pv_memdup(env, len)) == NULL)
-        return false;
-    l->found[l->count++].len = len;
-    return true;
-}
 
 static void load_run(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct load *l = PV_CONTAINER_OF(job, struct load, job);
-    struct pv_id after = {{0}};
-    bool end = false;
-    job->err = pv_store_records(ctx->store, PV_RECORD_ADDRESS, &after, PV_MEMBERS_KNOWN_MAX,
-                                load_one, l, &end);
+    job->err = pv_clear_records_load(&l->records, ctx->store, PV_RECORD_ADDRESS);
 }
 
+/* What could not be read is known after the next start. */
 static void load_done(struct pv_job *job)
 {
     struct load *l = PV_CONTAINER_OF(job, struct load, job);
     struct pv_node *n = job->node;
-    for (size_t i = 0; i < l->count; i++) {
-        apply(n, l->found[i].env, l->found[i].len);
-        pv_free(l->found[i].env);
-    }
+    for (size_t i = 0; i < l->records.count; i++)
+        apply(n, l->records.found[i].env, l->records.found[i].len);
+    pv_clear_records_release(&l->records);
     pv_free(l);
     n->addresses->loaded = true;
     announce_if_new(n);

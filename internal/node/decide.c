@@ -5,6 +5,7 @@
  */
 #include "internal/node/decide.h"
 
+#include "internal/node/clear_records.h"
 #include "internal/node/node_private.h"
 
 #include <string.h>
@@ -154,9 +155,10 @@ static void seal_run(struct pv_job *job, const struct pv_job_context *ctx)
     struct pv_decide *d = PV_CONTAINER_OF(job, struct pv_decide, job);
     if (d->err != PV_OK || !d->writes_record)
         return;
+    const struct pv_clear_draft draft = {.member = &d->body, .hlc = d->hlc};
     d->env = pv_malloc(PV_RECORD_LEN_MAX);
     d->err = d->env == NULL ? PV_E_NOMEM
-                            : pv_members_seal(d->env, &d->env_len, ctx->identity, &d->body, d->hlc);
+                            : pv_clear_record_seal(d->env, &d->env_len, &draft, ctx->identity);
 }
 
 static void commit_done(struct pv_job *job)

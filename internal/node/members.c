@@ -6,6 +6,7 @@
  *
  * New peers are judged in recognise.c.
  */
+#include "internal/node/clear_records.h"
 #include "internal/node/digest.h"
 
 #include <string.h>
@@ -277,32 +278,14 @@ void pv_members_send_all(struct pv_peer *p)
     }
 }
 
-enum pv_err pv_members_seal(uint8_t *env, size_t *len, const struct pv_identity *identity,
-                            const struct pv_member_body *body, pv_hlc hlc)
-{
-    static const uint8_t no_salt[32]; /* clear records have none */
-    struct pv_id node_id;
-    uint8_t *bytes = pv_malloc(PV_RECORD_BODY_MAX);
-    if (bytes == NULL)
-        return PV_E_NOMEM;
-    struct pv_record_draft draft = {
-        .type = PV_RECORD_MEMBER, .flags = PV_RECORD_CLEAR, .hlc = hlc, .body = bytes};
-    pv_node_id_of(&node_id, body->subject);
-    pv_rid_clear(&draft.rid, PV_RECORD_MEMBER, node_id.b, PV_ID_LEN);
-    enum pv_err err = pv_member_body_encode(bytes, &draft.body_len, body);
-    if (err == PV_OK)
-        err = pv_record_seal(env, len, &draft, NULL, identity->seed, no_salt);
-    pv_free(bytes);
-    return err;
-}
-
 enum pv_err pv_members_found_record(uint8_t *env, size_t *len, const struct pv_identity *identity,
                                     pv_hlc hlc, const struct pv_env *pvenv)
 {
     struct pv_member_body body = {.role = PV_ROLE_KEYED, .weight = 1};
     (void)pvenv;
     memcpy(body.subject, identity->pub, PV_PUB_LEN);
-    return pv_members_seal(env, len, identity, &body, hlc);
+    const struct pv_clear_draft draft = {.member = &body, .hlc = hlc};
+    return pv_clear_record_seal(env, len, &draft, identity);
 }
 
 /* ---- life ---------------------------------------------------------------------------------- */
@@ -330,40 +313,15 @@ struct load {
     struct pv_job job;
     void (*ready)(void *arg, enum pv_err err);
     void *arg;
-    size_t count;
-    bool nomem;
+    struct pv_clear_records records;
     uint8_t policy[PV_POLICY_LEN_MAX];
     size_t policy_len;
-    struct {
-        uint8_t *env;
-        size_t len;
-    } found[PV_MEMBERS_KNOWN_MAX];
 };
-
-static bool load_one(void *arg, const uint8_t *env, size_t len, bool pending)
-{
-    struct load *l = arg;
-    (void)pending;
-    if (l->count == PV_MEMBERS_KNOWN_MAX)
-        return false;
-    l->found[l->count].env = pv_memdup(env, len);
-    l->found[l->count].len = len;
-    l->nomem = l->found[l->count].env == NULL;
-    if (!l->nomem)
-        l->count++;
-    return !l->nomem;
-}
 
 static void load_run(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct load *l = PV_CONTAINER_OF(job, struct load, job);
-    struct pv_id after = {{0}};
-    bool end = false;
-    while (!end && job->err == PV_OK && !l->nomem && l->count < PV_MEMBERS_KNOWN_MAX)
-        job->err = pv_store_records(ctx->store, PV_RECORD_MEMBER, &after, PV_MEMBERS_KNOWN_MAX,
-                                    load_one, l, &end);
-    if (l->nomem)
-        job->err = PV_E_NOMEM;
+    job->err = pv_clear_records_load(&l->records, ctx->store, PV_RECORD_MEMBER);
     l->policy_len = sizeof l->policy;
     if (job->err == PV_OK)
         job->err = pv_store_meta(ctx->store, PV_POLICY_META, l->policy, &l->policy_len);
@@ -378,11 +336,9 @@ static void load_done(struct pv_job *job)
     struct load *l = PV_CONTAINER_OF(job, struct load, job);
     struct pv_node *n = job->node;
     struct entry *e;
-    for (size_t i = 0; i < l->count; i++) {
-        if (job->err == PV_OK)
-            (void)apply(n, l->found[i].env, l->found[i].len, &e);
-        pv_free(l->found[i].env);
-    }
+    for (size_t i = 0; job->err == PV_OK && i < l->records.count; i++)
+        (void)apply(n, l->records.found[i].env, l->records.found[i].len, &e);
+    pv_clear_records_release(&l->records);
     /* To go on without the blocks would let in whom the operator keeps out. */
     if (job->err == PV_OK && l->policy_len > 0)
         job->err = pv_policy_decode(n->policy, l->policy, l->policy_len);

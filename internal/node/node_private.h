@@ -130,9 +130,6 @@ void pv_members_send_all(struct pv_peer *p);
 /* A number below PV_MEMBERS_KNOWN_MAX that stands for a member while the node runs. False: not a
  * member. */
 bool pv_members_slot(const struct pv_node *n, const struct pv_id *node_id, unsigned *slot);
-/* A member record. env: PV_RECORD_LEN_MAX. */
-PV_MUST enum pv_err pv_members_seal(uint8_t *env, size_t *len, const struct pv_identity *identity,
-                                    const struct pv_member_body *body, pv_hlc hlc);
 /* GOODBYE to every session of this node. */
 void pv_members_end_sessions(struct pv_node *n, const struct pv_id *node_id);
 /* Whether this is the keyed member whose word a blind node takes for who the others are. */

@@ -5,6 +5,7 @@
  * needed. Only then is the peer admitted, after another look at the table: it may have been
  * expelled meanwhile.
  */
+#include "internal/node/clear_records.h"
 #include "internal/node/node_private.h"
 
 #include <string.h>
@@ -67,8 +68,9 @@ static void read_run(struct pv_job *job, const struct pv_job_context *ctx)
     } else if (job->err == PV_E_NOT_FOUND) {
         job->err = PV_OK;
     }
+    const struct pv_clear_draft draft = {.member = &rc->body, .hlc = rc->hlc};
     if (job->err == PV_OK && rc->hlc != 0)
-        job->err = pv_members_seal(rc->env, &rc->env_len, ctx->identity, &rc->body, rc->hlc);
+        job->err = pv_clear_record_seal(rc->env, &rc->env_len, &draft, ctx->identity);
 }
 
 static void fail(struct pv_peer *p, enum pv_err err)
