@@ -29,7 +29,7 @@ static enum pv_err fill_keyring(struct pv_keyring *k, const struct pv_secrets *g
 {
     uint8_t key[PV_KEY_LEN];
     char token[PV_TOKEN_TEXT_LEN + 1];
-    uint64_t now_s = pv_env_wall_ms(env) / 1000;
+    uint64_t now_s = pv_env_wall_s(env);
     enum pv_err err = PV_OK;
 
     if (blind && given->cluster_key != NULL) {

@@ -129,7 +129,7 @@ static enum pv_exit parse_code(struct code *c, const struct pv_cli *cli, const c
         if (*p == '\0')
             break;
     }
-    if (c->invite.expires_s + EXPIRED_SLACK_S < pv_env_wall_ms(&cli->env) / 1000)
+    if (c->invite.expires_s + EXPIRED_SLACK_S < pv_env_wall_s(&cli->env))
         return pv_out_fail(PV_EXIT_DENIED, "the invite has expired: ask for another one");
     return PV_EXIT_OK;
 }

@@ -28,6 +28,11 @@ static inline uint64_t pv_env_wall_ms(const struct pv_env *env)
     return env->wall_ms(env->ctx);
 }
 
+static inline uint64_t pv_env_wall_s(const struct pv_env *env)
+{
+    return pv_env_wall_ms(env) / 1000;
+}
+
 static inline uint64_t pv_env_mono_ms(const struct pv_env *env)
 {
     return env->mono_ms(env->ctx);

@@ -152,7 +152,7 @@ static bool get_about(struct pv_decision *d, const json_t *args, uint64_t now_s)
 static void start(struct pv_cluster *c, struct pv_request *rq, enum pv_decision_kind kind)
 {
     struct pv_decision what = {.kind = kind};
-    uint64_t now_s = pv_env_wall_ms(pv_cluster_env(c)) / 1000;
+    uint64_t now_s = pv_env_wall_s(pv_cluster_env(c));
     if (!find_node(c, rq, &what.about.node_id))
         return;
     if (!get_about(&what, rq->args, now_s)) {

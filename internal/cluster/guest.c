@@ -212,7 +212,7 @@ static void on_marked(void *arg, enum pv_err err)
 static enum pv_err mark(struct pv_keyring *k, void *arg)
 {
     struct guest *g = arg;
-    pv_keyring_drop_invites(k, pv_env_wall_ms(pv_cluster_env(g->cluster)) / 1000);
+    pv_keyring_drop_invites(k, pv_env_wall_s(pv_cluster_env(g->cluster)));
     struct pv_keyring_invite *invite = pv_keyring_find_invite(k, g->invite_id);
     if (invite == NULL)
         return PV_E_NOT_FOUND;
@@ -229,9 +229,8 @@ static enum pv_err mark(struct pv_keyring *k, void *arg)
 static void on_request(struct guest *g)
 {
     struct pv_cluster *c = g->cluster;
-    uint64_t now_s = pv_env_wall_ms(pv_cluster_env(c)) / 1000;
     g->asked = true;
-    if (pv_policy_blocks(pv_node_policy(pv_cluster_node(c)), &g->node_id, now_s)) {
+    if (pv_node_blocks(pv_cluster_node(c), &g->node_id)) {
         refuse(g, "blocked here");
         return;
     }

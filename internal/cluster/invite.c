@@ -18,7 +18,7 @@ struct invitation {
 static enum pv_err add(struct pv_keyring *k, void *arg)
 {
     struct invitation *v = arg;
-    pv_keyring_drop_invites(k, pv_env_wall_ms(pv_cluster_env(v->cluster)) / 1000);
+    pv_keyring_drop_invites(k, pv_env_wall_s(pv_cluster_env(v->cluster)));
     enum pv_err err = pv_keyring_add_invite(k, &v->invite);
     if (err == PV_OK)
         pv_keyring_find_invite(k, v->invite.id)->confirm = v->confirm;
@@ -81,7 +81,7 @@ static bool parse(struct invitation *v, const json_t *args)
     const struct pv_env *env = pv_cluster_env(v->cluster);
     const struct pv_node *n = pv_cluster_node(v->cluster);
     pv_invite_make(&v->invite, role, &pv_node_config(n)->identity->node_id,
-                   pv_env_wall_ms(env) / 1000 + (uint64_t)ttl_s, env);
+                   pv_env_wall_s(env) + (uint64_t)ttl_s, env);
     return true;
 }
 

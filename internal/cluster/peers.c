@@ -43,11 +43,9 @@ static bool add_decided(const struct pv_cluster *c, json_t *list)
 {
     const struct pv_node *n = pv_cluster_node(c);
     const struct pv_policy *policy = pv_node_policy(n);
-    uint64_t now_s = pv_env_wall_ms(pv_cluster_env(c)) / 1000;
     bool complete = true;
     for (size_t i = 0; i < policy->count; i++) {
-        const struct pv_policy_entry *e =
-            pv_policy_find(policy, &policy->entries[i].node_id, now_s);
+        const struct pv_policy_entry *e = pv_node_decided(n, &policy->entries[i].node_id);
         if (e != NULL && (e->kind == PV_POLICY_BLOCK || pv_members_find(n, &e->node_id) == NULL))
             complete = json_array_append_new(list, decided_peer(e)) == 0 && complete;
     }
@@ -79,7 +77,6 @@ void pv_query_peers(struct pv_cluster *c, struct pv_request *rq)
     const struct pv_node *n = pv_cluster_node(c);
     struct pv_node_peer_info peers[PV_MEMBERS_MAX];
     const struct pv_member *members[PV_MEMBERS_MAX];
-    uint64_t now_s = pv_env_wall_ms(pv_cluster_env(c)) / 1000;
     json_t *list = json_array();
     bool complete = true;
     size_t count = pv_node_peers(n, peers, PV_MEMBERS_MAX);
@@ -89,7 +86,7 @@ void pv_query_peers(struct pv_cluster *c, struct pv_request *rq)
     for (size_t i = 0; i < count; i++) {
         const struct pv_member *m = members[i];
         if (m->link != 0 || m->body.expelled || pv_node_banned_until_ms(n, &m->node_id) != 0 ||
-            pv_policy_blocks(pv_node_policy(n), &m->node_id, now_s) ||
+            pv_node_blocks(n, &m->node_id) ||
             pv_id_equal(&m->node_id, &pv_node_config(n)->identity->node_id))
             continue;
         complete = json_array_append_new(list, absent_peer(m)) == 0 && complete;

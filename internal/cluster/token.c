@@ -12,7 +12,7 @@ enum { OVERLAP_S_DEFAULT = 7 * 24 * 3600, OVERLAP_S_MAX = 90 * 24 * 3600, AHEAD_
 
 static uint64_t now_s(const struct pv_cluster *c)
 {
-    return pv_env_wall_ms(pv_cluster_env(c)) / 1000;
+    return pv_env_wall_s(pv_cluster_env(c));
 }
 
 static void tell_members(struct pv_cluster *c)

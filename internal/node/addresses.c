@@ -7,6 +7,7 @@
 #include "internal/node/addresses.h"
 
 #include "internal/node/clear_records.h"
+#include "internal/node/decide.h"
 #include "internal/node/node_private.h"
 
 #include <string.h>
@@ -45,8 +46,7 @@ const struct pv_address_body *pv_addresses_find(const struct pv_node *n,
 static bool is_wanted(const struct pv_node *n, const struct pv_id *node_id)
 {
     const struct pv_member *m = pv_members_find(n, node_id);
-    uint64_t now_s = pv_env_wall_ms(n->config.env) / 1000;
-    return m != NULL && !m->body.expelled && !pv_policy_blocks(n->policy, node_id, now_s) &&
+    return m != NULL && !m->body.expelled && !pv_node_blocks(n, node_id) &&
            !pv_id_equal(node_id, &n->config.identity->node_id);
 }
 

@@ -34,7 +34,17 @@ const struct pv_policy *pv_node_policy(const struct pv_node *n)
 
 static uint64_t now_s(const struct pv_node *n)
 {
-    return pv_env_wall_ms(n->config.env) / 1000;
+    return pv_env_wall_s(n->config.env);
+}
+
+const struct pv_policy_entry *pv_node_decided(const struct pv_node *n, const struct pv_id *node_id)
+{
+    return pv_policy_find(n->policy, node_id, now_s(n));
+}
+
+bool pv_node_blocks(const struct pv_node *n, const struct pv_id *node_id)
+{
+    return pv_policy_blocks(n->policy, node_id, now_s(n));
 }
 
 static void finish(struct pv_decide *d)
@@ -126,7 +136,7 @@ static enum pv_err forget(struct pv_decide *d, struct pv_node *n, const struct p
 {
     const struct pv_id *id = &what->about.node_id;
     const struct pv_member *m = pv_members_find(n, id);
-    if (m == NULL && pv_policy_find(n->policy, id, now_s(n)) == NULL)
+    if (m == NULL && pv_node_decided(n, id) == NULL)
         return PV_E_NOT_FOUND;
     d->decided = m == NULL ? PV_DECIDED_DROPPED : PV_DECIDED_EXPELLED;
     enum pv_err err = drop(d, n, id);

@@ -52,5 +52,8 @@ struct pv_decide *pv_decide_start(struct pv_node *n, const struct pv_decision *d
 void pv_decide_cancel(struct pv_decide *d); /* what has begun goes on; done does not run */
 
 const struct pv_policy *pv_node_policy(const struct pv_node *n);
+/* What is decided about a node here and now; NULL: nothing. */
+const struct pv_policy_entry *pv_node_decided(const struct pv_node *n, const struct pv_id *node_id);
+bool pv_node_blocks(const struct pv_node *n, const struct pv_id *node_id);
 
 #endif

@@ -7,6 +7,7 @@
  * New peers are judged in recognise.c.
  */
 #include "internal/node/clear_records.h"
+#include "internal/node/decide.h"
 #include "internal/node/digest.h"
 
 #include <string.h>
@@ -365,8 +366,7 @@ void pv_members_start(struct pv_node *n, void (*ready)(void *arg, enum pv_err er
 const struct pv_member *pv_members_connected(struct pv_peer *p)
 {
     struct entry *e = find_entry(p->node, &p->node_id);
-    uint64_t now_s = pv_env_wall_ms(p->node->config.env) / 1000;
-    if (e == NULL || e->m.body.expelled || pv_policy_blocks(p->node->policy, &p->node_id, now_s))
+    if (e == NULL || e->m.body.expelled || pv_node_blocks(p->node, &p->node_id))
         return NULL;
     e->m.link = p->link;
     return &e->m;

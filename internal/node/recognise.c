@@ -6,6 +6,7 @@
  * expelled meanwhile.
  */
 #include "internal/node/clear_records.h"
+#include "internal/node/decide.h"
 #include "internal/node/node_private.h"
 
 #include <string.h>
@@ -210,8 +211,7 @@ void pv_members_peer_up(struct pv_peer *p)
 {
     struct pv_node *n = p->node;
     const struct pv_member *m = pv_members_find(n, &p->node_id);
-    uint64_t now_s = pv_env_wall_ms(n->config.env) / 1000;
-    const struct pv_policy_entry *said = pv_policy_find(n->policy, &p->node_id, now_s);
+    const struct pv_policy_entry *said = pv_node_decided(n, &p->node_id);
     uint8_t goodbye = refusal(p, m, said);
     if (goodbye != 0) {
         refuse(p, goodbye);

@@ -144,7 +144,7 @@ Test(decide, block_ends_by_itself)
     pvt_nodes_init(&net, 2);
     pvt_connect_all(&net);
     pvt_advance(&net, 1000);
-    uint64_t now_s = pv_env_wall_ms(&net.nodes[0].env.env) / 1000;
+    uint64_t now_s = pv_env_wall_s(&net.nodes[0].env.env);
     struct pv_policy_entry about = {.node_id = *id_of(1), .until_s = now_s + 60};
     cr_assert_eq(decide(0, PV_DECIDE_BLOCK, about), PV_OK);
     reconnect(0, 1);
