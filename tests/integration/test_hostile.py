@@ -4,7 +4,8 @@ import shutil
 import socket
 
 from harness import cluster, sha256_of, wait_in_sync, wait_until
-from session import BANNED, DIGEST, PROTOCOL, TWICE, Identity, Session
+from peers import member, session
+from session import BANNED, PROTOCOL, TWICE, Identity
 
 MIB = 1 << 20
 
@@ -13,27 +14,15 @@ def descriptors(node):
     return len(os.listdir(f"/proc/{node.process.pid}/fd"))
 
 
-def member(scene, node):
-    """A keyed peer; it has been admitted when it hears the daemon's digest."""
-    session = Session(node.address, scene.token, scene.cluster_key)
-    scene.cleanups.append(session.socket.close)
-    session.start()
-    while session.receive()[0] != DIGEST:
-        pass
-    return session
-
-
 def test_faults_are_banned_by_identity(scene):
     a, b = cluster(scene, "ab")
     bad, other = Identity(), Identity()
 
     def ends_with(identity, message=None):
-        session = Session(a.address, scene.token, scene.cluster_key, identity=identity)
-        scene.cleanups.append(session.socket.close)
-        session.start()
+        peer = session(scene, a, identity=identity)
         if message is not None:
-            session.send(*message)
-        return session.until_closed()
+            peer.send(*message)
+        return peer.until_closed()
 
     for _ in range(3):
         assert ends_with(bad, (99, b"unknown")) == PROTOCOL

@@ -7,20 +7,11 @@ import struct
 import threading
 
 from harness import cluster, wait_has_blobs, wait_in_sync, wait_until
-from session import DIGEST, FETCH, GET, PING, PROTOCOL, STORE, Session, now_ms
+from peers import member
+from session import FETCH, GET, PING, PROTOCOL, STORE, now_ms
 
 KIB, MIB = 1 << 10, 1 << 20
 MEMORY_KIB = (64 + 32) * KIB  # mem_limit, and what the rest may take here
-
-
-def member(scene, node):
-    """A keyed peer; it has been admitted when it hears the daemon's digest."""
-    session = Session(node.address, scene.token, scene.cluster_key)
-    scene.cleanups.append(session.socket.close)
-    session.start()
-    while session.receive()[0] != DIGEST:
-        pass
-    return session
 
 
 def blob_ids(node):
