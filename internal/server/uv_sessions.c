@@ -181,7 +181,7 @@ enum pv_err pv_server_start_sessions(struct server *s)
     s->sessions.readable = s->readable;
 
     struct pv_store_origin origin = pv_store_origin(s->store);
-    s->sessions.hello.version = 1;
+    s->sessions.hello.version = PV_HELLO_VERSION;
     s->sessions.hello.role = c->role;
     s->sessions.hello.open_count = origin.open_count;
     memcpy(s->sessions.hello.store_uuid, origin.uuid, sizeof origin.uuid);
