@@ -187,6 +187,7 @@ const struct pv_command pv_commands[] = {
             "\"role\",\n"
             "\"blobs\", \"blob_bytes\", \"files\", \"names\", \"records\", \"pending\",\n"
             "\"under_replicated\", \"disk_free_bytes\", \"disk_limit\", \"bandwidth\",\n"
+            "\"confined\", \"said_twice_by\",\n"
             "\"unknown_files\", \"bad_blobs\", \"quarantined\", \"oldest_unverified_ms\",\n"
             "\"members\", \"connected\", \"in_sync\", \"mem_used_bytes\", \"mem_limit_bytes\",\n"
             "\"healthy\", \"problems\": [{\"exit\", \"text\"}], \"peers\": [...]}; peers are "

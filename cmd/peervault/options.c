@@ -112,7 +112,7 @@ const struct pv_option pv_invite_options[] = {
 };
 
 const struct pv_option pv_rotate_options[] = {
-    {"overlap", 0, false, "TIME", "how long the older token is good, default 7d"},
+    {"overlap", 0, false, "TIME", "how long the older one is good, default 7d, max. 90d"},
     {"finish", 0, false, NULL, "refuse the older token from now on"},
     {.name = NULL},
 };
