@@ -8,11 +8,11 @@ const struct pv_command pv_commands[] = {
         .help = "create a vault",
         .details = "Makes the folder, the node's identity, and a keyring: with the secrets of the\n"
                    "environment, else with fresh ones. Also done by the first `store` without a\n"
-                   "daemon, and by a `daemon` without peers. A blind node has no cluster key and\n"
-                   "needs the cluster's token.",
+                   "daemon, and by a `daemon` without peers. A blind node comes by `invite` and\n"
+                   "`join`: one that is made here knows no member to trust, and lets nobody in.",
         .json = "{\"vault\", \"node\", \"role\"}",
         .examples = "peervault init\n"
-                    "PEERVAULT_AUTH_TOKEN_FILE=token peervault --vault /srv/pv init --role blind",
+                    "PEERVAULT_AUTH_TOKEN_FILE=token PEERVAULT_CLUSTER_KEY_FILE=key peervault init",
         .options = pv_init_options,
         .run = pv_cmd_init,
     },
@@ -225,8 +225,8 @@ const struct pv_command pv_commands[] = {
             "NODE is the id that `peervault id` prints there; the beginning of it is enough\n"
             "where it is known. A node that is a member, or was, is one at once, everywhere;\n"
             "any other becomes one when it connects here. Lifts a block of this node's.\n"
-            "Needed with `membership = allowlist`, and for blind nodes. --ttl: how long it\n"
-            "has to come.",
+            "Needed with `membership = allowlist`, unless it comes by `invite`. --ttl: how\n"
+            "long it has to come.",
         .json = "{\"node\", \"result\": \"member\" | \"expected\"}",
         .examples = "peervault peers allow 5kq2-... --zone attic",
         .options = pv_allow_options,
