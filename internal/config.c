@@ -44,6 +44,8 @@ static const struct choice log_formats[] = {{"logfmt", 0}, {"json", 1}, {NULL}};
 #define GIB (UINT64_C(1) << 30)
 #define BANDWIDTH_MIN (64 * (UINT64_C(1) << 10)) /* so that a frame takes a second */
 
+_Static_assert(PV_SKEW_MS_DEFAULT == 300 * SECONDS, "as text below");
+
 static const struct key {
     const char *name, *fallback, *values, *help;
     enum kind kind;

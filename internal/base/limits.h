@@ -44,6 +44,8 @@
       "the session is closed", "transport/outbox.c") \
     X(HANDSHAKE_MS, 5000, "ms from accept or connect to HELLO", \
       "closed; bytes do not extend it", "transport/session.c") \
+    X(SKEW_MS_DEFAULT, 300000, "ms between the clocks of two nodes", \
+      "max_skew: the handshake is refused, both clocks are logged", "internal/config.c") \
     X(PEER_DEAD_MS, 45000, "ms without a byte of a peer", \
       "closed", "transport/session.c") \
     X(RATE_MIN, 4096, "bytes a second that a peer must take or bring in a frame", \
@@ -127,6 +129,8 @@
       "closed with GOODBYE 9", "internal/cluster/guest.c") \
     X(INVITES_MAX, 32, "open invites", \
       "a further one is refused", "crypto/keyring.c") \
+    X(TOKEN_AHEAD_S_MAX, 86400, "s that a member's new token is dated ahead of our clock", \
+      "it is not taken", "internal/cluster/token.c") \
     X(POLICY_MAX, 256, "nodes allowed or blocked by this one", \
       "a further decision is refused", "internal/node/policy.c") \
     X(LOG_BURST, 50, "lines at once about what strangers and bad peers do", \
@@ -195,10 +199,9 @@ const struct pv_limit *pv_limits(size_t *count);
 /* Times, sizes and windows at which nothing is refused. */
 enum {
     /* ---- network ---- */
-    PV_PING_IDLE_MS = 15000,     /* quiet for so long: send PING */
-    PV_SKEW_WARN_MS = 60000,     /* a clock so far off is said in the log, and by doctor */
-    PV_SKEW_MS_DEFAULT = 300000, /* handshake clock difference, config max_skew */
-    PV_DIAL_MS_MIN = 1000,       /* back-off with full jitter */
+    PV_PING_IDLE_MS = 15000, /* quiet for so long: send PING */
+    PV_SKEW_WARN_MS = 60000, /* a clock so far off is said in the log, and by doctor */
+    PV_DIAL_MS_MIN = 1000,   /* back-off with full jitter */
     PV_DIAL_MS_MAX = 300000,
     PV_DIAL_CUT_MS_MAX = 16000, /* after a session that the network cut */
     PV_SIMULTANEOUS_DIAL_MS = 10000,

@@ -273,7 +273,8 @@ static const struct pv_request_ops ops = {.on_cancel = on_cancel};
 
 void pv_query_confirm(struct pv_cluster *c, struct pv_request *rq)
 {
-    json_int_t number = json_integer_value(json_object_get(rq->args, "number"));
+    const json_t *given = json_object_get(rq->args, "number");
+    json_int_t number = json_is_integer(given) ? json_integer_value(given) : -1;
     struct guest *found = NULL;
     size_t count = 0;
     PV_LIST_EACH(&c->guests, e)

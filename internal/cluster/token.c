@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { OVERLAP_S_DEFAULT = 7 * 24 * 3600, OVERLAP_S_MAX = 90 * 24 * 3600, AHEAD_S_MAX = 24 * 3600 };
+enum { OVERLAP_S_DEFAULT = 7 * 24 * 3600, OVERLAP_S_MAX = 90 * 24 * 3600 };
 
 static uint64_t now_s(const struct pv_cluster *c)
 {
@@ -134,7 +134,7 @@ static void taken(void *arg, enum pv_err err)
 
 void pv_cluster_token_heard(struct pv_cluster *c, const struct pv_msg_token *token)
 {
-    if (token->created_s > now_s(c) + AHEAD_S_MAX)
+    if (token->created_s > now_s(c) + PV_TOKEN_AHEAD_S_MAX)
         return; /* nothing could ever replace it */
     struct heard *h = pv_calloc(1, sizeof *h);
     if (h == NULL)
