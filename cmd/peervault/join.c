@@ -1,4 +1,4 @@
-/* invite and join: how a machine comes into a cluster. */
+/* join: this machine comes into a cluster, or back into it, by a code of `invite`. */
 #include "cmd/peervault/client.h"
 #include "cmd/peervault/commands.h"
 #include "cmd/peervault/output.h"
@@ -14,83 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { EXPIRED_SLACK_S = 300, CODE_ADDRESSES_MAX = 16, NUMBER_DIGITS = 6 };
-#define TTL_MS_MAX (UINT64_C(30) * 24 * 3600 * 1000)
-
-/* ---- invite ---- */
-
-static enum pv_exit print_invite(const struct pv_cli *cli, json_t *reply)
-{
-    if (cli->json) {
-        pv_message_strip(reply);
-        return pv_out_json(json_incref(reply));
-    }
-    uint64_t now_ms = pv_env_wall_ms(&cli->env);
-    uint64_t until_ms = (uint64_t)pv_json_int(reply, "expires_ms");
-    char left[PV_TIME_TEXT_MAX];
-    pv_duration_text(left, until_ms > now_ms ? until_ms - now_ms : 0);
-    printf("%s\n", pv_json_text(reply, "code"));
-    enum pv_exit exit = pv_out_flush();
-    pv_cli_note(cli, "for one machine, %s, within %s: run `peervault join CODE` there",
-                pv_json_text(reply, "role"), left);
-    return exit;
-}
-
-static enum pv_exit ask_daemon(const struct pv_cli *cli, json_t *rq, json_t **reply)
-{
-    struct pv_client *client = NULL;
-    enum pv_exit exit = pv_client_open(&client, cli, 0);
-    if (exit != PV_EXIT_OK) {
-        json_decref(rq);
-        return exit;
-    }
-    exit = pv_client_call(client, rq, NULL, NULL, reply);
-    if (exit == PV_EXIT_OK)
-        exit = pv_reply_exit(*reply, NULL);
-    return pv_client_close(client, exit);
-}
-
-enum pv_exit pv_cmd_invite(const struct pv_cli *cli, const struct pv_args *args)
-{
-    const char *role = pv_args_value(args, "role"), *ttl = pv_args_value(args, "ttl"),
-               *address = pv_args_value(args, "address");
-    json_t *reply = NULL;
-    uint64_t ttl_ms = 3600 * 1000;
-    if (ttl != NULL &&
-        (pv_duration_parse(&ttl_ms, ttl) != PV_OK || ttl_ms < 1000 || ttl_ms > TTL_MS_MAX))
-        return pv_out_fail(PV_EXIT_USAGE, "--ttl %.80s: must be a time from 1s to 30d", ttl);
-    json_t *rq = json_pack("{s:s, s:s, s:I, s:s*, s:b}", "op", "invite", "role",
-                           role != NULL ? role : "blind", "ttl_s", (json_int_t)(ttl_ms / 1000),
-                           "address", address, "confirm", (int)pv_args_has(args, "confirm"));
-    if (rq == NULL)
-        return pv_out_fail(PV_EXIT_USAGE, "malformed role or address");
-    enum pv_exit exit = ask_daemon(cli, rq, &reply);
-    if (exit == PV_EXIT_OK)
-        exit = print_invite(cli, reply);
-    json_decref(reply);
-    return exit;
-}
-
-enum pv_exit pv_cmd_invite_confirm(const struct pv_cli *cli, const struct pv_args *args)
-{
-    uint64_t number;
-    json_t *reply = NULL;
-    if (strlen(args->words[0]) != NUMBER_DIGITS ||
-        pv_number_parse(&number, args->words[0], 0, PV_INVITE_NUMBERS - 1) != PV_OK)
-        return pv_out_fail(PV_EXIT_USAGE, "the number has six digits: `peervault join` shows it");
-    enum pv_exit exit = ask_daemon(
-        cli, json_pack("{s:s, s:I}", "op", "confirm", "number", (json_int_t)number), &reply);
-    if (exit == PV_EXIT_OK && cli->json) {
-        pv_message_strip(reply);
-        exit = pv_out_json(json_incref(reply));
-    } else if (exit == PV_EXIT_OK) {
-        pv_cli_note(cli, "%s is a member", pv_json_text(reply, "node"));
-    }
-    json_decref(reply);
-    return exit;
-}
-
-/* ---- join ---- */
+enum { EXPIRED_SLACK_S = 300, CODE_ADDRESSES_MAX = 16 };
 
 struct code {
     struct pv_invite invite;
