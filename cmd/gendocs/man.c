@@ -81,8 +81,8 @@ static void put_verbatim(const char *heading, const char *text)
 /* A sentence of a phrase of the tables, which begin small and end without a full stop. */
 static void put_sentence(const char *phrase)
 {
-    const char first[2] = {(char)toupper((unsigned char)phrase[0]), '\0'};
-    put(first);
+    const char first = (char)toupper((unsigned char)phrase[0]);
+    put_line(&first, 1);
     put(phrase + 1);
     (void)puts(".");
 }

@@ -211,7 +211,7 @@ static int read_all(int fd, char *text, size_t *len)
 
 enum pv_exit pv_secrets_read(struct pv_config_secrets *out, const char *source)
 {
-    char text[TEXT_MAX];
+    char text[TEXT_MAX] = "";
     size_t len = 0;
     unsigned line = 0;
     bool is_stdin = strcmp(source, "-") == 0;

@@ -174,6 +174,7 @@ static enum pv_exit make_folders(char *path)
 static enum pv_exit look_at_unit(const struct service *s, bool *found)
 {
     char text[sizeof FIRST_LINE] = "";
+    PV_ASSERT(s->path != NULL); /* it was located */
     *found = false;
     int fd = open(s->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)

@@ -106,14 +106,13 @@ void pv_query_invite(struct pv_cluster *c, struct pv_request *rq)
     v->rq = rq;
     rq->op = v;
     rq->ops = &ops;
-    enum pv_err err = PV_OK;
     if (!parse(v, rq->args))
         pv_request_fail(rq, PV_EXIT_USAGE, "malformed: role keyed or blind, up to 30 days");
     else if (!write_code(v, address))
         pv_request_fail(rq, PV_EXIT_UNAVAILABLE,
                         "nobody could reach this node: a daemon must run and listen; or say where "
                         "with --address");
-    else if ((err = pv_secrets_change(c, add, added, v)) == PV_OK)
+    else if (pv_secrets_change(c, add, added, v) == PV_OK)
         return;
     else
         pv_request_fail(rq, PV_EXIT_FAILED, "out of memory");

@@ -32,7 +32,7 @@ static json_t *decided_peer(const struct pv_policy_entry *e)
 {
     char text[PV_NODE_TEXT_LEN];
     const char *role = e->role == 0 ? NULL : pv_role_name(e->role);
-    json_t *until = e->until_s == 0 ? NULL : json_integer((json_int_t)(e->until_s * 1000));
+    json_t *until = e->until_s == 0 ? NULL : json_integer((json_int_t)e->until_s * 1000);
     const char *state = e->kind == PV_POLICY_BLOCK ? "blocked" : "allowed";
     pv_node_id_format(text, &e->node_id);
     return json_pack("{s:s, s:s, s:s*, s:o*, s:s*}", "node", text, "state", state, "role", role,
