@@ -116,7 +116,7 @@ static enum pv_err choose_version(struct restoring *r, struct binding *out,
 
 static enum pv_err find_by_name(struct restoring *r, const struct pv_job_context *ctx)
 {
-    struct binding b;
+    struct binding b = {.is_live = false};
     enum pv_err err = r->version[0] != '\0' ? choose_version(r, &b, ctx)
                                             : read_binding(&b, r->target, r->target_len, ctx);
     if (err == PV_OK)

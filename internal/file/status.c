@@ -102,8 +102,9 @@ static json_t *find_problems(const struct status *s)
 static json_t *describe_scrub(const struct status *s)
 {
     json_int_t since = (json_int_t)s->scrub.since_ms;
-    return json_pack("{s:I, s:I, s:o*}", "bad_blobs", (json_int_t)(s->lost_count + unreadable(s)),
-                     "quarantined", (json_int_t)s->quarantined, "oldest_unverified_ms",
+    uint64_t bad = s->lost_count + unreadable(s);
+    return json_pack("{s:I, s:I, s:o*}", "bad_blobs", (json_int_t)bad, "quarantined",
+                     (json_int_t)s->quarantined, "oldest_unverified_ms",
                      since != 0 ? json_integer(since) : NULL);
 }
 

@@ -163,6 +163,7 @@ static void slice_read(struct pv_slice *slice)
 static void slice_requeue(struct pv_push_peer *pp, struct pv_slice *slice)
 {
     struct pv_stream_out *s = slice->stream;
+    PV_ASSERT(slice->state == SLICE_READY && s != NULL);
     s->offset = slice->offset + (uint32_t)slice->sent;
     slice_detach(slice);
     pv_list_push_front(&pp->out.turn[class_of(s->stream)], &s->turn);
