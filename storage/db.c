@@ -11,6 +11,7 @@
 #include "storage/store.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /* Readers and the writer lock each other out for moments only, while the log's index changes: even
  * the writer, when a reader has met a half-written index and looks whether it needs recovery. */
@@ -220,9 +221,12 @@ static enum pv_err exec(struct pv_db *db, const char *sql)
 
 static int keep_number(void *arg, int columns, char **values, char **names)
 {
+    const char *text = values[0] != NULL ? values[0] : "";
+    char *end;
     (void)columns;
     (void)names;
-    return sscanf(values[0] != NULL ? values[0] : "", "%lld", (long long *)arg) == 1 ? 0 : 1;
+    *(long long *)arg = strtoll(text, &end, 10); /* SQLite writes none that is too large */
+    return end != text && *end == '\0' ? 0 : 1;
 }
 
 static enum pv_err read_number(struct pv_db *db, const char *sql, long long *out)
