@@ -259,7 +259,8 @@ valgrind:
 # What reads the code without running it; clean but for what tests/analyze and .clang-tidy answer.
 analyze:
 	$(Q)packaging/deps analyze
-	$(Q)$(MAKE) --no-print-directory VARIANT=analyze CI=1 build/analyze/peervault
+	$(Q)$(MAKE) --no-print-directory VARIANT=analyze CI=1 build/analyze/peervault \
+	    build/analyze/gendocs
 	$(Q)tests/analyze $(ALL_CFLAGS)
 
 coverage:
