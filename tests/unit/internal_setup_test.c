@@ -122,7 +122,7 @@ Test(setup, given_secrets)
     pv_setup_close(&s);
     other.token = "another token that nobody would guess";
     cr_assert_eq(open_with(p, &other, &s), PV_E_INVALID);
-    cr_assert(says(p, "PEERVAULT_AUTH_TOKEN differs"));
+    cr_assert(says(p, "PEERVAULT_AUTH_TOKEN is none of"));
     other = (struct pv_secrets){.cluster_key = OTHER_KEY};
     cr_assert_eq(open_with(p, &other, &s), PV_E_INVALID);
     cr_assert(says(p, "PEERVAULT_CLUSTER_KEY differs"));
