@@ -135,7 +135,7 @@ static void put_commands(void)
         if (pv_is_first_of_group(c) && pv_has_second_words(c)) {
             (void)printf("    %.*s) words='", (int)pv_first_word(c), c->name);
             put_second_words(c);
-            (void)printf("' ;;\n");
+            (void)printf("' ;;&\n"); /* the first word may be a command itself */
         }
         put_command(c);
     }
