@@ -3,67 +3,18 @@ import os
 import shutil
 import subprocess
 
-from harness import Skip, wait_in_sync, wait_until
+from cgroup import MemoryGroup
+from harness import Skip, wait_in_sync
 
 MIB = 1 << 20
 BESIDES_MIB = 128  # what the service's unit allows besides mem_limit
-
-
-class MemoryGroup:
-    """A memory cgroup of version 2 or 1, whichever this machine has."""
-
-    def __init__(self, scene, limit):
-        with open("/proc/self/cgroup") as f:
-            own = dict(reversed(line.strip().split(":", 2)[1:]) for line in f)
-        version_1 = next((path for path, what in own.items() if "memory" in what.split(",")), None)
-        if version_1 is not None:
-            self.limit, self.kills = "memory.limit_in_bytes", "memory.oom_control"
-            base = "/sys/fs/cgroup/memory" + version_1
-        else:
-            self.limit, self.kills = "memory.max", "memory.events"
-            base = "/sys/fs/cgroup" + next((path for path, what in own.items() if what == ""), "")
-        self.path = os.path.join(base, f"pv-test-{os.getpid()}")
-        try:
-            os.mkdir(self.path)
-            scene.cleanups.append(self.remove)
-            self.write(self.limit, limit)
-            assert int(self.read(self.limit)) == limit
-        except OSError as error:
-            raise Skip(f"no memory cgroup can be made here: {error}") from None
-
-    def write(self, name, value):
-        with open(os.path.join(self.path, name), "w") as f:
-            f.write(str(value))
-
-    def read(self, name):
-        with open(os.path.join(self.path, name)) as f:
-            return f.read()
-
-    def killed(self):
-        return int(dict(line.split() for line in self.read(self.kills).splitlines())["oom_kill"])
-
-    def remove(self):
-        wait_until(lambda: self.read("cgroup.procs") == "", "the group to be empty")
-        os.rmdir(self.path)
-
-
-def inside(group, program, scene):
-    """The program, begun in the group: not a page of it is counted elsewhere."""
-    path = scene.file("inside", content=(f"#!/bin/sh\necho $$ >{group.path}/cgroup.procs && "
-                                         f"exec {program} \"$@\"\n").encode())
-    os.chmod(path, 0o755)
-    return path
 
 
 def heaviest_load(scene, mem_mib, clients, file_mib):
     """Stores, gets, checks and gc at once, while peers take all of it. The peak of what is resident."""
     group = MemoryGroup(scene, (mem_mib + BESIDES_MIB) * MIB)
     node = scene.node("a", PEERVAULT_MEM_LIMIT=f"{mem_mib}MiB")
-    whole, scene.program = scene.program, inside(group, scene.program, scene)
-    try:
-        node.start()
-    finally:
-        scene.program = whole
+    group.start(scene, node)
     peers = []
     for name in "bc":
         peers.append(scene.node(name).start(peers=[node, *peers]))
@@ -73,7 +24,7 @@ def heaviest_load(scene, mem_mib, clients, file_mib):
     running = []
 
     def begin(*args):
-        running.append((args, subprocess.Popen([whole, "--vault", node.vault, *args], env=node.env,
+        running.append((args, subprocess.Popen([scene.program, "--vault", node.vault, *args], env=node.env,
                                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)))
 
     begin("verify", "--deep")
