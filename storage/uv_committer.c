@@ -125,12 +125,11 @@ enum pv_err pv_committer_start(struct pv_committer **out, struct pv_store *s)
         pv_free(c); /* neither allocates on Linux */
         return PV_E_NOMEM;
     }
-    int error = start_thread(c);
-    if (error != 0) {
+    if (start_thread(c) != 0) {
         uv_cond_destroy(&c->cond);
         uv_mutex_destroy(&c->mutex);
         pv_free(c);
-        return pv_err_from_errno(-error); /* libuv's errors are negative errno values */
+        return PV_E_LIMIT;
     }
     *out = c;
     return PV_OK;

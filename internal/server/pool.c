@@ -105,7 +105,7 @@ enum pv_err pv_pool_start(struct pv_pool **out, unsigned threads,
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (p->thread_count == 0) {
         pv_pool_stop(p);
-        return PV_E_NOMEM;
+        return PV_E_LIMIT;
     }
     *out = p; /* fewer threads than wanted are slower, not wrong */
     return PV_OK;

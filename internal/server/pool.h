@@ -16,7 +16,7 @@ struct pv_pool;
 
 /* threads 0: cores + 2, at most 16. wake runs on any thread when something was done: it must make
  * the loop thread call pv_pool_drain, and neither block nor call the pool. context and committer
- * are borrowed; the committer may outlive the pool. */
+ * are borrowed; the committer may outlive the pool. LIMIT: no thread may be started. */
 PV_MUST enum pv_err pv_pool_start(struct pv_pool **out, unsigned threads,
                                   const struct pv_job_context *context,
                                   struct pv_committer *committer, void (*wake)(void *arg),

@@ -11,6 +11,7 @@
 
 #include "internal/base/limits.h"
 #include "internal/rebuild.h"
+#include "internal/server/threads.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -236,6 +237,23 @@ static enum pv_err found_membership(struct server *s)
     return err;
 }
 
+/* Those of libuv, too, which would end the process later. */
+static enum pv_err start_threads(struct server *s)
+{
+    enum pv_err err = pv_committer_start(&s->committer, s->store);
+    if (err == PV_OK)
+        err = pv_pool_start(&s->pool, 0, &s->jobs, s->committer, wake, s);
+    if (err == PV_OK && !pv_threads_room(PV_UV_THREADS))
+        err = PV_E_LIMIT;
+    if (err == PV_E_LIMIT) {
+        s->err = err;
+        (void)snprintf(s->why, PV_SETUP_TEXT_MAX,
+                       "no more threads may be started: raise the limit of processes (`ulimit -u`, "
+                       "TasksMax= of a service, --pids-limit of a container)");
+    }
+    return err;
+}
+
 static enum pv_err start_store(struct server *s)
 {
     const struct pv_server_config *c = s->config;
@@ -256,8 +274,6 @@ static enum pv_err start_store(struct server *s)
     enum pv_err err = pv_store_open(&s->store, &config);
     if (err == PV_OK)
         err = found_membership(s);
-    if (err == PV_OK)
-        err = pv_committer_start(&s->committer, s->store);
     const struct pv_cluster_keys *dedup = pv_keyring_dedup(&c->setup->keyring);
     if (err == PV_OK && dedup != NULL) {
         uint8_t material[PV_CHUNKER_KEY_LEN];
@@ -273,9 +289,7 @@ static enum pv_err start_store(struct server *s)
                                       .keyring = &c->setup->keyring,
                                       .identity = &c->setup->identity,
                                       .chunker_key = s->chunker_key};
-    if (err == PV_OK)
-        err = pv_pool_start(&s->pool, 0, &s->jobs, s->committer, wake, s);
-    return err;
+    return err == PV_OK ? start_threads(s) : err;
 }
 
 static enum pv_err start_node(struct server *s)

@@ -6,7 +6,8 @@ import socket
 import subprocess
 import time
 
-from harness import wait_until
+from cgroup import Group
+from harness import Skip, wait_in_sync, wait_until
 from netns import Network
 from session import Handshake, Identity, Token, frame_of
 
@@ -78,6 +79,50 @@ def serve_with_few(scene, limit, clients, silent):
 
 def test_few_descriptors(scene):
     serve_with_few(scene, 64, 24, 60)
+
+
+def test_few_processes(scene):
+    """16 threads suffice; with too few it says so at once, and not when it looks up its first name."""
+    if scene.sanitized:
+        raise Skip("a sanitizer starts one of its own at the end")
+
+    def group(count):
+        return Group(scene, "pids", [("pids.max", count)], [("pids.max", count)])
+    enough = group(16)
+    a = scene.node("a")
+    enough.start(scene, a, peers=["localhost:1"])
+    b = scene.node("b").start(peers=[a])
+    key, = a.store(scene.file("f", MIB), "--copies", "2")
+    assert len(b.get(key)) == MIB
+    wait_until(lambda: "cannot connect" in a.log(), "the name to be looked up")
+    a.stop()
+    enough.remove()
+    scene.cleanups.remove(enough.remove)
+    few = group(6)  # its own would fit, those of libuv would not
+    few.start(scene, a, peers=["localhost:1"], wait=False)
+    assert a.process.wait(timeout=60) == 5, a.log()
+    assert a.log().strip().splitlines()[-1] == \
+        "peervault: no more threads may be started: raise the limit of processes (`ulimit -u`, " \
+        "TasksMax= of a service, --pids-limit of a container)", a.log()
+    a.process = None
+
+
+def test_a_fifth_of_a_core(scene):
+    """Slow is not dead: no session is given up, and the watchdog of the shutdown stays asleep."""
+    group = Group(scene, "cpu", [("cpu.cfs_quota_us", 20000), ("cpu.cfs_period_us", 100000)],
+                  [("cpu.max", "20000 100000")])
+    a, b = scene.node("a"), scene.node("b").start()
+    group.start(scene, a, peers=[b])
+    wait_in_sync([a, b])
+    files = [scene.file(f"f{i}", 4 * MIB, seed=i) for i in range(4)]
+    keys = b.store(*files, "--copies", "2")
+    for key in keys:
+        assert len(a.get(key)) == 4 * MIB
+    assert len(b.get(a.store(scene.file("g", 4 * MIB, seed=9), "--copies", "2")[0])) == 4 * MIB
+    for node in (a, b):
+        assert "disconnected" not in node.log(), node.log()
+    a.stop()
+    assert "forced to stop" not in a.log()
 
 
 def test_many_strangers(scene):
