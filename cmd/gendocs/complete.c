@@ -132,13 +132,15 @@ static void zsh_groups(void)
         (void)printf("    %.*s)\n        local -a seconds=(\n", (int)pv_first_word(c), c->name);
         zsh_list(c->name, pv_first_word(c));
         (void)printf("        )\n"
-                     "        if (( CURRENT == 2 )); then\n"
-                     "            _describe -t commands command seconds\n"
-                     "            return\n"
+                     "        if [[ $words[2] != -* ]]; then\n" /* else: `invite --blind` */
+                     "            if (( CURRENT == 2 )); then\n"
+                     "                _describe -t commands command seconds\n"
+                     "                return\n"
+                     "            fi\n"
+                     "            name=\"$words[1] $words[2]\"\n"
+                     "            shift words\n"
+                     "            (( CURRENT-- ))\n"
                      "        fi\n"
-                     "        name=\"$words[1] $words[2]\"\n"
-                     "        shift words\n"
-                     "        (( CURRENT-- ))\n"
                      "        ;;\n");
     }
 }

@@ -381,6 +381,17 @@ def test_completion_of_bash(scene):
     assert complete("get", "x", "-o", "ph") == ["photo.jpg"]
 
 
+# In place of zsh's own functions: $1 is the script, the rest what has been typed behind `peervault`.
+ZSH = """
+script=$1 typed=("${@[2,-1]}")
+_arguments() {
+    if [[ $1 = -C ]]; then state=rest words=($typed) CURRENT=$#typed; else print -rl -- "$@"; fi
+}
+_describe() { print -rl -- "${(P@)4}" }
+source $script
+"""
+
+
 def test_completions_of_zsh_and_fish(scene):
     prefix = installed(scene)
     zsh = f"{prefix}/share/zsh/site-functions/_peervault"
@@ -395,6 +406,10 @@ def test_completions_of_zsh_and_fish(scene):
         if not shutil.which(shell):
             raise Skip(f"{shell} is not installed: its completion was not run")
         checked(shell, "-n", script)
+    for typed, offered in ((["invite", "--"], "--role"), (["peers", "block", "--"], "--reason"),
+                           (["key", ""], "export:"), (["ls", "--"], "--history")):
+        out = checked("zsh", "-fc", ZSH, "zsh", zsh, *typed, env=scene.environment())
+        assert offered in out, (typed, out)
     ask = f"source {fish}; complete -C 'peervault key ' | string split -f1 \\t | sort"
     assert checked("fish", "-c", ask, env=scene.environment()) == "export\nimport\n"
 
