@@ -25,6 +25,22 @@ static bool opens(struct pv_channel *c, const uint8_t *frame, size_t len, const 
     return err == PV_OK;
 }
 
+/* Whichever allocation fails, nothing is left behind. */
+static void made_without_memory(const uint8_t keys[2][PV_KEY_LEN])
+{
+    static bool done;
+    for (unsigned n = 0; !done; n++) {
+        struct pv_channel *c;
+        pv_mem_fail_after(n);
+        enum pv_err err = pv_channel_new(&c, keys[0], keys[1], REKEY_LOG2);
+        pv_mem_fail_after(UINT64_MAX);
+        cr_assert(err == PV_OK || (err == PV_E_NOMEM && n < 4));
+        done = err == PV_OK;
+        if (done)
+            pv_channel_free(c);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t keys[2][PV_KEY_LEN] = {{1}, {2}};
@@ -32,6 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct pv_rd r = pv_rd_of(data, size);
     struct pv_channel *from, *to;
     bool whole = true;
+    made_without_memory(keys);
     cr_assert_eq(pv_channel_new(&from, keys[0], keys[1], REKEY_LOG2), PV_OK);
     cr_assert_eq(pv_channel_new(&to, keys[1], keys[0], REKEY_LOG2), PV_OK);
     for (unsigned n = 0; n < FRAMES_MAX && whole && pv_rd_left(&r) > 0; n++) {
