@@ -258,7 +258,7 @@ void pv_peer_send(struct pv_peer *p, const struct pv_wr *w)
         return;
     PV_ASSERT(pv_wr_end(w) == PV_OK && pv_wr_len(w) > 0);
     enum pv_err err = io->send(io->ctx, p->link, w->start, pv_wr_len(w));
-    if (err == PV_OK)
+    if (err == PV_OK || err == PV_E_CLOSED) /* its end, perhaps by a fault, is told in a moment */
         return;
     PV_LOG_LIMITED(p->node->config.env->log, PV_LOG_INFO, PV_SUB_NODE, "cannot send to peer",
                    "node", pv_log_id(p->node_id.b), "message", pv_msg_name(w->start[0]), "cause",

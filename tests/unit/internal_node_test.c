@@ -136,6 +136,32 @@ Test(node, the_third_fault_is_a_ban_told_in_a_session)
     pvt_nodes_release(&net);
 }
 
+static enum pv_err closed_send(void *ctx, pv_link link, const uint8_t *payload, size_t len)
+{
+    (void)ctx, (void)link, (void)payload, (void)len;
+    return PV_E_CLOSED;
+}
+
+Test(node, a_fault_counts_although_sending_failed_before_it_was_told)
+{
+    uint8_t request[1 + 4 + 2 + PV_ID_LEN] = {PV_MSG_GET, 0, 0, 0, 1, 0, 1};
+    pvt_nodes_init(&net, 2);
+    struct pv_node *n = net.nodes[1].node;
+    fault(0, 1);
+    fault(0, 1);
+    pv_link link = pvt_connect(&net, 0, 1);
+    pvt_settle(&net);
+    enum pv_err (*send)(void *, pv_link, const uint8_t *, size_t) = n->config.io.send;
+    n->config.io.send = closed_send; /* as a session that has ended and not been heard yet */
+    pv_node_peer_message(n, link, request[0], request + 1, sizeof request - 1);
+    pvt_settle(&net);
+    n->config.io.send = send;
+    pv_node_peer_fault(n, link);
+    pvt_settle(&net);
+    cr_assert_neq(pv_node_banned_until_ms(n, &net.nodes[0].identity.node_id), 0);
+    pvt_nodes_release(&net);
+}
+
 Test(node, a_ban_ends_all_sessions_of_the_identity_and_a_restart_the_ban)
 {
     pvt_nodes_init(&net, 2);
