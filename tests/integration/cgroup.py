@@ -32,16 +32,9 @@ class Group:
         wait_until(lambda: self.read("cgroup.procs") == "", "the group to be empty")
         os.rmdir(self.path)
 
-    def start(self, scene, node, **kw):
+    def start(self, node, **kw):
         """Starts the node inside, from its first instruction on."""
-        path = scene.file("inside", content=(f"#!/bin/sh\necho $$ >{self.path}/cgroup.procs && "
-                                             f"exec {scene.program} \"$@\"\n").encode())
-        os.chmod(path, 0o755)
-        whole, scene.program = scene.program, path
-        try:
-            return node.start(**kw)
-        finally:
-            scene.program = whole
+        return node.start(first=f"echo $$ >{self.path}/cgroup.procs", **kw)
 
 
 class MemoryGroup(Group):

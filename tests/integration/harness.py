@@ -160,9 +160,10 @@ class Node:
         kw.setdefault("env", self.env)
         return self.scene.run("--vault", self.vault, *args, **kw)
 
-    def start(self, *args, peers=(), listen="127.0.0.1:0", wait=True):
-        """Starts the daemon and waits until it listens."""
-        command = [self.scene.program, "--vault", self.vault, "daemon", "--listen", listen]
+    def start(self, *args, peers=(), listen="127.0.0.1:0", wait=True, first=None):
+        """Starts the daemon and waits until it listens. first: what its shell does to itself before."""
+        command = ["sh", "-c", f'{first} && exec "$@"', "sh"] if first else []
+        command += [self.scene.program, "--vault", self.vault, "daemon", "--listen", listen]
         for peer in peers:
             command += ["--peer", peer if isinstance(peer, str) else peer.address]
         start = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0

@@ -15,22 +15,6 @@ MIB = 1 << 20
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def few_descriptors(scene, count):
-    """The program, allowed only so many open files."""
-    path = scene.file(f"few{count}", content=(f"#!/bin/sh\nulimit -n {count} && "
-                                              f"exec {scene.program} \"$@\"\n").encode())
-    os.chmod(path, 0o755)
-    return path
-
-
-def start_with_few(scene, node, count, **kw):
-    whole, scene.program = scene.program, few_descriptors(scene, count)
-    try:
-        node.start(**kw)
-    finally:
-        scene.program = whole
-
-
 def strangers(scene, node, count):
     """Connections that never say a word."""
     port = int(node.address.rsplit(":", 1)[1])
@@ -43,7 +27,7 @@ def strangers(scene, node, count):
 
 def test_too_few_descriptors(scene):
     node = scene.node("a")
-    start_with_few(scene, node, 63, wait=False)
+    node.start(first="ulimit -n 63", wait=False)
     assert node.process.wait(timeout=60) == 1, node.log()
     assert node.log().strip().splitlines()[-1] == \
         "peervault: only 63 open files are allowed, and 64 are needed: raise the limit " \
@@ -53,7 +37,7 @@ def test_too_few_descriptors(scene):
 
 def serve_with_few(scene, limit, clients, silent):
     node = scene.node("a")
-    start_with_few(scene, node, limit)
+    node.start(first=f"ulimit -n {limit}")
     peer = scene.node("b").start(peers=[node])
     files = [scene.file(f"f{i}", 2 * MIB, seed=i) for i in range(4)]
     keys = node.store(*files, "--copies", "2")
@@ -90,7 +74,7 @@ def test_few_processes(scene):
         return Group(scene, "pids", [("pids.max", count)], [("pids.max", count)])
     enough = group(16)
     a = scene.node("a")
-    enough.start(scene, a, peers=["localhost:1"])
+    enough.start(a, peers=["localhost:1"])
     b = scene.node("b").start(peers=[a])
     key, = a.store(scene.file("f", MIB), "--copies", "2")
     assert len(b.get(key)) == MIB
@@ -99,7 +83,7 @@ def test_few_processes(scene):
     enough.remove()
     scene.cleanups.remove(enough.remove)
     few = group(6)  # its own would fit, those of libuv would not
-    few.start(scene, a, peers=["localhost:1"], wait=False)
+    few.start(a, peers=["localhost:1"], wait=False)
     assert a.process.wait(timeout=60) == 5, a.log()
     assert a.log().strip().splitlines()[-1] == \
         "peervault: no more threads may be started: raise the limit of processes (`ulimit -u`, " \
@@ -112,7 +96,7 @@ def test_a_fifth_of_a_core(scene):
     group = Group(scene, "cpu", [("cpu.cfs_quota_us", 20000), ("cpu.cfs_period_us", 100000)],
                   [("cpu.max", "20000 100000")])
     a, b = scene.node("a"), scene.node("b").start()
-    group.start(scene, a, peers=[b])
+    group.start(a, peers=[b])
     wait_in_sync([a, b])
     files = [scene.file(f"f{i}", 4 * MIB, seed=i) for i in range(4)]
     keys = b.store(*files, "--copies", "2")

@@ -14,7 +14,7 @@ def heaviest_load(scene, mem_mib, clients, file_mib):
     """Stores, gets, checks and gc at once, while peers take all of it. The peak of what is resident."""
     group = MemoryGroup(scene, (mem_mib + BESIDES_MIB) * MIB)
     node = scene.node("a", PEERVAULT_MEM_LIMIT=f"{mem_mib}MiB")
-    group.start(scene, node)
+    group.start(node)
     peers = []
     for name in "bc":
         peers.append(scene.node(name).start(peers=[node, *peers]))
