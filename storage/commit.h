@@ -158,7 +158,8 @@ void pv_commit_batch(struct pv_store *s, struct pv_commit *first);
 uint64_t pv_commit_log_bytes(const struct pv_store *s);
 PV_MUST enum pv_err pv_commit_checkpoint(struct pv_store *s);
 
-struct pv_committer; /* LIMIT: no thread may be started */
+struct pv_committer;
+/* LIMIT: no thread may be started. */
 PV_MUST enum pv_err pv_committer_start(struct pv_committer **out, struct pv_store *s);
 /* Any thread. done always runs. After stop began: done with PV_E_CANCELLED, from here. */
 void pv_committer_submit(struct pv_committer *c, struct pv_commit *commit);
