@@ -58,15 +58,6 @@ static enum pv_exit parse_code(struct code *c, const struct pv_cli *cli, const c
     return PV_EXIT_OK;
 }
 
-static bool is_among(const char *address, const char *list)
-{
-    size_t len = strlen(address);
-    for (const char *p = list; (p = strstr(p, address)) != NULL; p += len)
-        if ((p == list || p[-1] == ' ') && (p[len] == ',' || p[len] == '\0'))
-            return true;
-    return false;
-}
-
 struct joining {
     const struct pv_cli *cli;
     const char *listen;
@@ -75,47 +66,37 @@ struct joining {
     bool again;                /* the vault is there already */
     struct pv_config settings; /* of its file */
     struct pv_join_result joined;
-    struct pv_buf peers; /* text */
+    char peers[1 + PV_ADDRESSES_MAX][PV_ADDRESS_MAX + 1]; /* the one that answered first */
+    size_t peer_count;
 };
 
-/* "a:1, b:2": the address that answered first. */
-static enum pv_err list_peers(struct joining *j)
+static bool is_among(const char *address, char (*list)[PV_ADDRESS_MAX + 1], size_t count)
 {
-    struct pv_buf *out = &j->peers;
-    const struct pv_msg_join *grant = &j->joined.grant;
-    enum pv_err err = pv_buf_printf(out, "%s", j->joined.reached);
-    for (size_t i = 0; err == PV_OK && i < grant->address_count; i++) {
-        const char *address = grant->addresses[i];
-        if ((err = pv_buf_append(out, "", 1)) != PV_OK) /* a NUL to search in */
-            break;
-        out->len--;
-        if (pv_address_form(address, 1) == PV_OK && !is_among(address, (const char *)out->data))
-            err = pv_buf_printf(out, ", %s", address);
-    }
-    return err == PV_OK ? pv_buf_append(out, "", 1) : err;
-}
-
-static bool is_in_settings(const struct pv_config *settings, const char *address, size_t len)
-{
-    for (size_t i = 0; i < settings->peer_count; i++)
-        if (strlen(settings->peers[i]) == len && memcmp(settings->peers[i], address, len) == 0)
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(list[i], address) == 0)
             return true;
     return false;
 }
 
+static void list_peers(struct joining *j)
+{
+    const struct pv_msg_join *grant = &j->joined.grant;
+    memcpy(j->peers[j->peer_count++], j->joined.reached, sizeof j->peers[0]);
+    for (size_t i = 0; i < grant->address_count; i++) {
+        const char *address = grant->addresses[i];
+        if (pv_address_form(address, 1) == PV_OK && !is_among(address, j->peers, j->peer_count))
+            memcpy(j->peers[j->peer_count++], address, sizeof j->peers[0]);
+    }
+}
+
 /* Those that are not in the file yet, each on a line of its own: a line of it is limited, and peers
  * may be given in several. */
-static enum pv_err write_peers(struct pv_buf *text, const struct joining *j)
+static enum pv_err write_peers(struct pv_buf *text, struct joining *j)
 {
-    const char *peers = (const char *)j->peers.data;
     enum pv_err err = PV_OK;
-    while (err == PV_OK && *peers != '\0') {
-        size_t len = strcspn(peers, ",");
-        if (!is_in_settings(&j->settings, peers, len))
-            err = pv_buf_printf(text, "peers = %.*s\n", (int)len, peers);
-        peers += len;
-        peers += strspn(peers, ", ");
-    }
+    for (size_t i = 0; err == PV_OK && i < j->peer_count; i++)
+        if (!is_among(j->peers[i], j->settings.peers, j->settings.peer_count))
+            err = pv_buf_printf(text, "peers = %s\n", j->peers[i]);
     return err;
 }
 
@@ -153,7 +134,11 @@ static enum pv_exit print_joined(const struct joining *j)
 {
     char node[PV_NODE_TEXT_LEN], by[PV_NODE_TEXT_LEN];
     const char *role = pv_role_name(j->joined.grant.role);
-    const char *peers = (const char *)j->peers.data;
+    char peers[sizeof j->peers + 2 * PV_COUNT(j->peers)];
+    size_t len = 0;
+    for (size_t i = 0; i < j->peer_count; i++)
+        len += (size_t)snprintf(peers + len, sizeof peers - len, "%s%s", i > 0 ? ", " : "",
+                                j->peers[i]);
     pv_node_id_format(node, &j->setup.identity.node_id);
     pv_node_id_format(by, &j->joined.inviter);
     if (j->cli->json) {
@@ -175,9 +160,8 @@ static enum pv_exit print_joined(const struct joining *j)
 static enum pv_exit settle(struct joining *j)
 {
     char why[PV_SETUP_TEXT_MAX] = "out of memory";
-    enum pv_err err = list_peers(j);
-    if (err == PV_OK)
-        err = write_settings(j, why);
+    list_peers(j);
+    enum pv_err err = write_settings(j, why);
     if (err == PV_OK && (err = take_grant(j)) != PV_OK)
         (void)snprintf(why, sizeof why, "the keyring does not take what the inviter granted: %s",
                        pv_err_text(err));
@@ -299,7 +283,6 @@ enum pv_exit pv_cmd_join(const struct pv_cli *cli, const struct pv_args *args)
         return pv_out_no_memory();
     j->cli = cli;
     j->listen = listen;
-    pv_buf_init(&j->peers, PV_CONFIG_FILE_MAX / 2);
     enum pv_exit exit = parse_code(&j->code, cli, args->words[0]);
     if (exit == PV_EXIT_OK) {
         exit = open_vault(j);
@@ -309,7 +292,6 @@ enum pv_exit pv_cmd_join(const struct pv_cli *cli, const struct pv_args *args)
             exit = settle(j);
         pv_setup_close(&j->setup);
     }
-    pv_buf_release(&j->peers);
     pv_wipe(j, sizeof *j);
     pv_free(j);
     return exit;
