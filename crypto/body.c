@@ -16,7 +16,9 @@ enum {
     BODY_VERSION = 1,
     STATEMENT_LEN = PV_PUB_LEN + 8 + 2 + 6 + PV_SIG_LEN, /* the author's, before the rest */
     FILE_FIXED_LEN = STATEMENT_LEN + 8 + 8 + 8 + PV_ID_LEN + 32 + PV_ENTRY_LEN,
+    VALUE_FIXED_LEN = STATEMENT_LEN + 8,
     NAME_KIND_FILE = 1,
+    NAME_KIND_VALUE = 2,
     ZONE_MAX = sizeof(((struct pv_member_body *)NULL)->zone) - 1,
 };
 enum { FILE_INLINE = 1, FILE_PRIVATE = 2 };
@@ -220,10 +222,17 @@ enum pv_err pv_file_body_decode(struct pv_file_body *out, const uint8_t *src, si
 
 /* ---- name ---------------------------------------------------------------------------------- */
 
+_Static_assert((int)VALUE_FIXED_LEN + (int)PV_NAME_MAX + (int)PV_VALUE_MAX <=
+                   (int)PV_RECORD_BODY_MAX,
+               "the longest value under the longest name fits");
+
 static bool name_valid(const struct pv_name_body *b)
 {
-    return author_valid(&b->author) && b->name_len >= 1 && b->name_len <= PV_NAME_MAX &&
-           text_valid(b->name, b->name_len);
+    bool is_tombstone = (b->author.flags & PV_RECORD_TOMBSTONE) != 0;
+    if (!author_valid(&b->author) || b->name_len < 1 || b->name_len > PV_NAME_MAX ||
+        !text_valid(b->name, b->name_len))
+        return false;
+    return b->value_len <= (b->is_value && !is_tombstone ? PV_VALUE_MAX : 0);
 }
 
 enum pv_err pv_name_body_encode(uint8_t *dst, size_t *len, const struct pv_name_body *body,
@@ -234,12 +243,15 @@ enum pv_err pv_name_body_encode(uint8_t *dst, size_t *len, const struct pv_name_
     struct pv_wr w = pv_wr_of(dst, PV_RECORD_BODY_MAX);
     (void)pv_wr_room(&w, STATEMENT_LEN);
     pv_wr_u8(&w, BODY_VERSION);
-    pv_wr_u8(&w, NAME_KIND_FILE);
+    pv_wr_u8(&w, body->is_value ? NAME_KIND_VALUE : NAME_KIND_FILE);
     pv_wr_u16(&w, (uint16_t)body->name_len);
-    pv_wr_zero(&w, 4);
-    pv_wr_bytes(&w, body->file_sha256.b, PV_ID_LEN);
-    pv_wr_bytes(&w, body->file_rid.b, PV_ID_LEN);
+    pv_wr_u32(&w, (uint32_t)body->value_len);
+    if (!body->is_value) {
+        pv_wr_bytes(&w, body->file_sha256.b, PV_ID_LEN);
+        pv_wr_bytes(&w, body->file_rid.b, PV_ID_LEN);
+    }
     pv_wr_bytes(&w, body->name, body->name_len);
+    pv_wr_bytes(&w, body->value, body->value_len);
     PV_ASSERT(!w.bad);
     sign_body(dst, pv_wr_len(&w), PV_RECORD_NAME, (struct subject){body->name, body->name_len},
               &body->author, seed);
@@ -255,13 +267,17 @@ enum pv_err pv_name_body_decode(struct pv_name_body *out, const uint8_t *src, si
     const uint8_t *sig = read_statement(&r, &b.author);
     uint8_t version = pv_rd_u8(&r);
     uint8_t kind = pv_rd_u8(&r);
-    if (!r.bad && (version != BODY_VERSION || kind != NAME_KIND_FILE))
+    if (!r.bad && (version != BODY_VERSION || (kind != NAME_KIND_FILE && kind != NAME_KIND_VALUE)))
         return PV_E_UNSUPPORTED;
+    b.is_value = kind == NAME_KIND_VALUE;
     b.name_len = pv_rd_u16(&r);
-    pv_rd_zero(&r, 4);
-    pv_rd_copy(&r, b.file_sha256.b, PV_ID_LEN);
-    pv_rd_copy(&r, b.file_rid.b, PV_ID_LEN);
+    b.value_len = pv_rd_u32(&r);
+    if (!b.is_value) {
+        pv_rd_copy(&r, b.file_sha256.b, PV_ID_LEN);
+        pv_rd_copy(&r, b.file_rid.b, PV_ID_LEN);
+    }
     b.name = (const char *)pv_rd_view(&r, b.name_len);
+    b.value = pv_rd_view(&r, b.value_len);
     if (r.bad)
         return PV_E_CORRUPT;
     size_t fields_len = (size_t)(r.p - src);

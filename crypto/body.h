@@ -17,11 +17,11 @@
 #define PV_CRYPTO_BODY_H
 
 #include "crypto/record.h"
+#include "internal/base/limits.h"
 
 enum {
     PV_NAME_MAX = 1024,
     PV_INLINE_MAX = 4096,
-    PV_VALUE_MAX = 32768,
     PV_ADDRESS_MAX = 255,
     PV_ADDRESSES_MAX = 8,
 };
@@ -52,13 +52,17 @@ struct pv_file_body {
     size_t name_len;
 };
 
-/* A name means a file, or a value (values come later; the kind byte leaves room). */
+/* A name means a file, or a value: PV_VALUE_MAX bytes at most, of any kind. The tombstone of a
+ * file's name says which one that was; that of a value has no bytes. */
 struct pv_name_body {
     struct pv_body_author author;
     const char *name;
     size_t name_len;
-    struct pv_id file_sha256;
+    bool is_value;
+    struct pv_id file_sha256; /* of a file's name; else zeros, as is the next */
     struct pv_id file_rid;
+    const uint8_t *value; /* value_len of them; of a file's name there are none */
+    size_t value_len;
 };
 
 enum pv_role { PV_ROLE_KEYED = 1, PV_ROLE_BLIND = 2 };

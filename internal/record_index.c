@@ -28,7 +28,7 @@ static enum pv_err index_name(struct pv_record_index *out, const struct pv_recor
     if (err != PV_OK)
         return err == PV_E_UNSUPPORTED ? PV_OK : PV_E_CORRUPT;
     pv_rid_name(&rid, keys, body.name, body.name_len);
-    out->has_link = (rec->flags & PV_RECORD_TOMBSTONE) == 0;
+    out->has_link = !body.is_value && (rec->flags & PV_RECORD_TOMBSTONE) == 0;
     out->link_file_rid = body.file_rid;
     return pv_id_equal(&rid, &rec->rid) ? PV_OK : PV_E_CORRUPT;
 }

@@ -135,6 +135,8 @@
       "a further decision is refused", "internal/node/policy.c") \
     X(LOG_BURST, 50, "lines at once about what strangers and bad peers do", \
       "then one a second; further ones are counted", "internal/base/log.c") \
+    X(VALUE_MAX, 59392, "bytes of a value", \
+      "a longer one is refused", "crypto/body.c") \
     /* memory: the shares are those of the default mem_limit, and scale with it */ \
     X(MEM_LIMIT_MIB, 64, "MiB of buffers", \
       "mem_limit: work waits for memory", "internal/server/uv_server.c") \

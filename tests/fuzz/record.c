@@ -46,6 +46,7 @@ static void check_bodies(const uint8_t *body, size_t len)
     if (pv_name_body_decode(&name, body, len, false) == PV_OK) {
         cr_assert_eq(pv_name_body_encode(again, &again_len, &name, seed), PV_OK);
         cr_assert(again_len <= len && name.name_len <= PV_NAME_MAX);
+        cr_assert_leq(name.value_len, name.is_value ? PV_VALUE_MAX : 0);
     }
     enum pv_err err = pv_file_body_decode(&file, body, len, true);
     cr_assert(err != PV_E_INVALID && err != PV_E_PROTOCOL);

@@ -172,6 +172,7 @@ def check_statement(record, body, subject, end):
 Entry = namedtuple("Entry", "id key length kind")
 File = namedtuple("File", "rid key size mtime_ms private first_name data root")
 Name = namedtuple("Name", "name key file_rid")
+Value = namedtuple("Value", "name value")
 
 
 def parse_entry(data):
@@ -202,10 +203,17 @@ def parse_file(record, body, key):
 
 
 def parse_name(record, body, key):
-    version, kind, a, zero = struct.unpack_from(">BBHI", body, 112)
-    if version != 1 or kind != 1:
+    version, kind, a, b = struct.unpack_from(">BBHI", body, 112)
+    if version != 1 or kind not in (1, 2):
         return None
-    check(1 <= a <= 1024 and zero == 0, "name: fields")
+    check(1 <= a <= 1024, "name: fields")
+    if kind == 2:
+        check(b <= (0 if record.flags & TOMBSTONE else 59392), "value: length")
+        name, end = body[120:120 + a], 120 + a + b
+        check_statement(record, body, name, end)
+        check(record.rid == x(key.name, b"name", b"\2" + name), "value: rid")
+        return Value(name, body[120 + a:end])
+    check(b == 0, "name: fields")
     name = body[184:184 + a]
     check_statement(record, body, name, 184 + a)
     check(record.rid == x(key.name, b"name", b"\2" + name), "name: rid")
@@ -246,11 +254,11 @@ class Vault:
         with open(os.path.join(folder, "keyring"), "rb") as f:
             self.keys = read_keyring(f.read())
         self.db = open_database(os.path.join(folder, "vault.db"))
-        self.files, self.names, self.unread = {}, [], 0
+        self.files, self.names, self.values, self.unread = {}, [], {}, 0
         self.read_records()
 
     def read_records(self):
-        """All live files by rid, and the live names that lead to one of them."""
+        """Live files by rid, the live names that lead to one of them, and values by name."""
         names = []
         for digest, envelope in self.db.execute("SELECT hash, envelope FROM record ORDER BY seq"):
             check(sha256(envelope) == digest, "record: not the bytes of its hash")
@@ -264,6 +272,8 @@ class Vault:
                 self.unread += 1
             elif not record.flags & TOMBSTONE and record.type == FILE:
                 self.files[record.rid] = parsed
+            elif not record.flags & TOMBSTONE and isinstance(parsed, Value):
+                self.values[parsed.name] = parsed.value
             elif not record.flags & TOMBSTONE:
                 names.append(parsed)
         self.names = [n for n in names if n.file_rid in self.files]
@@ -378,6 +388,8 @@ def main(folder, target=None):
         if target:
             with open(os.path.join(target, file.key.hex()), "wb") as f:
                 f.writelines(vault.content(file))
+    for name, value in vault.values.items():
+        print(json.dumps({"value_of": name.decode("utf-8", "surrogateescape"), "value": value.hex()}))
     return 0
 
 

@@ -189,12 +189,18 @@ Test(peervault_vectors, bodies)
     reencode_file(root, "file_tree");
     reencode_file(root, "file_private_tombstone");
 
-    struct pv_name_body name;
-    struct pvt_bytes expected = pvt_json_hex(root, "name");
-    cr_assert_eq(pv_name_body_decode(&name, expected.p, expected.len, true), PV_OK);
-    cr_assert_eq(pv_name_body_encode(bytes, &len, &name, seed), PV_OK);
-    PVT_FROZEN(pvt_bytes_equal(&expected, bytes, len), "the body of a", "name");
-    pvt_bytes_release(&expected);
+    static const char *const names[] = {"name", "value", "value_empty", "value_tombstone"};
+    struct pvt_bytes expected;
+    for (size_t i = 0; i < PV_COUNT(names); i++) {
+        struct pv_name_body name;
+        expected = pvt_json_hex(root, names[i]);
+        cr_assert_eq(pv_name_body_decode(&name, expected.p, expected.len, true), PV_OK);
+        cr_assert_eq(name.is_value, i > 0);
+        cr_assert_eq(name.value_len, i == 1 ? 6 : 0);
+        cr_assert_eq(pv_name_body_encode(bytes, &len, &name, seed), PV_OK);
+        PVT_FROZEN(pvt_bytes_equal(&expected, bytes, len), "the body of a", names[i]);
+        pvt_bytes_release(&expected);
+    }
 
     static const char *const members[] = {"member", "member_expelled"};
     for (size_t i = 0; i < PV_COUNT(members); i++) {

@@ -199,6 +199,11 @@ def name_body(hlc, flags, name, content_hash, rid):
     return statement(SEED, 2, name, hlc, flags, rest)
 
 
+def value_body(hlc, flags, name, value):
+    rest = u8(1) + u8(2) + u16(len(name)) + u32(len(value)) + name + value
+    return statement(SEED, 2, name, hlc, flags, rest)
+
+
 def member_body(flags, role, weight, generation, subject, zone):
     return (u8(1) + u8(flags) + u8(role) + u8(weight) + u32(generation) + u8(len(zone)) + bytes(7) +
             subject + zone)
@@ -228,6 +233,9 @@ def example_bodies():
                                             root=entry(1, 300, b"private"), salt=salt),
         "name": name_body(HLC, 0, b"notes/hello.txt", sha256(data),
                           x(k.loc, b"file", sha256(data))),
+        "value": value_body(HLC, 0, b"config/colour", b"blue\0\xff"),
+        "value_empty": value_body(HLC, 0, b"config/colour", b""),
+        "value_tombstone": value_body(HLC, 1, b"config/colour", b""),
         "member": member_body(0, 1, 16, 0, public(SEED), b""),
         "member_expelled": member_body(3, 2, 1, 0xfffffffe, public(SEED), b"z" * 32),
         "address": address_body(1 << 40, public(SEED), [b"192.0.2.7:3000", b"[2001:db8::1]:3000"]),
