@@ -153,7 +153,7 @@ static void add_found(struct dial *d, const struct sockaddr *a, size_t len)
 /* Families in turns, the first one first. */
 static void interleave(struct dial *d)
 {
-    struct sockaddr_storage sorted[TCP_RESOLVED_MAX];
+    struct sockaddr_storage sorted[PV_RESOLVED_MAX];
     size_t at[2] = {0, 0}; /* of the family of the first, and of the other */
     for (size_t i = 0; i < d->found_count; i++) {
         size_t turn = i % 2;
@@ -170,17 +170,23 @@ static void interleave(struct dial *d)
     memcpy(d->found, sorted, d->found_count * sizeof sorted[0]);
 }
 
+void pv_dial_take(struct dial *d, const struct addrinfo *list)
+{
+    const struct addrinfo *a;
+    for (a = list; a != NULL && d->found_count < PV_RESOLVED_MAX; a = a->ai_next)
+        if (a->ai_family == AF_INET || a->ai_family == AF_INET6)
+            add_found(d, a->ai_addr, a->ai_addrlen);
+    interleave(d);
+}
+
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
 {
     struct dial *d = request->data;
     struct pv_tcp *t = d->t;
     d->resolving = false;
     t->resolving--;
-    for (struct addrinfo *a = list; a != NULL && d->found_count < TCP_RESOLVED_MAX; a = a->ai_next)
-        if (a->ai_family == AF_INET || a->ai_family == AF_INET6)
-            add_found(d, a->ai_addr, a->ai_addrlen);
+    pv_dial_take(d, list);
     uv_freeaddrinfo(list);
-    interleave(d);
     if (t->closing)
         pv_tcp_finish(t);
     else

@@ -8,6 +8,7 @@
 
 #include "internal/base/throttle.h"
 #include "internal/base/buf.h"
+#include "internal/base/limits.h"
 #include "internal/base/list.h"
 #include "internal/base/map.h"
 #include "internal/base/rate.h"
@@ -16,7 +17,7 @@
 #include "transport/progress.h"
 #include "transport/uv_tcp.h"
 
-enum { TCP_SCRATCH_LEN = 65536, TCP_RESOLVED_MAX = 8, TCP_BACKLOG = 1024 };
+enum { TCP_SCRATCH_LEN = 65536, TCP_BACKLOG = 1024 };
 
 enum link_state {
     LINK_CONNECTING, /* no session yet */
@@ -78,7 +79,7 @@ struct dial {
     size_t address_count, address_next;
     uv_getaddrinfo_t resolve;
     bool resolving;
-    struct sockaddr_storage found[TCP_RESOLVED_MAX];
+    struct sockaddr_storage found[PV_RESOLVED_MAX];
     size_t found_count, found_next;
     size_t connecting;       /* links that wait for one of them to answer */
     uint64_t next_at_ms;     /* when the next one is asked as well; 0: not waited for */
@@ -159,6 +160,7 @@ void pv_dial_up(struct link *l);
 /* The connection of a dial ended: not reached (refusal NOT), refused, or lost after up. */
 void pv_dial_down(struct link *l, const struct pv_session_effect *e, const char *cause);
 void pv_dial_connected(struct link *l, int status);
+void pv_dial_take(struct dial *d, const struct addrinfo *list); /* what its name resolved to */
 void pv_dial_uncover(struct pv_tcp *t, const struct pv_id *node_id);
 void pv_dial_due(struct pv_tcp *t, uint64_t now_ms); /* starts what is due */
 uint64_t pv_dial_next_ms(const struct pv_tcp *t);

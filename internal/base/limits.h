@@ -56,6 +56,8 @@
       "closed with GOODBYE 10: a new one gives fresh keys", "transport/session.c") \
     X(CONNECT_MS, 10000, "ms until an address answers", \
       "the next address of the peer is dialled", "transport/uv_dial.c") \
+    X(RESOLVED_MAX, 8, "addresses of a name", \
+      "further ones are not dialled", "transport/uv_dial.c") \
     X(EARLY_BYTES_MAX, 262144, "bytes of messages before admission", \
       "closed with GOODBYE 7", "internal/node/node.c") \
     X(STREAMS_MAX, 64, "transfers of a session each way", \

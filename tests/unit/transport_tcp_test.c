@@ -690,6 +690,51 @@ Test(tcp, a_stranger_at_one_address_does_not_hide_the_next)
     finish();
 }
 
+/* A name with so many addresses, each family in a row. */
+static void resolve_to(struct dial *d, unsigned count)
+{
+    struct sockaddr_in v4[PV_RESOLVED_MAX + 1];
+    struct sockaddr_in6 v6[PV_RESOLVED_MAX + 1];
+    struct addrinfo list[PV_RESOLVED_MAX + 1];
+    cr_assert_leq(count, PV_COUNT(list));
+    for (unsigned i = 0; i < count; i++) {
+        bool first = i < 2;
+        v4[i] = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(i)};
+        v6[i] = (struct sockaddr_in6){.sin6_family = AF_INET6,
+                                      .sin6_addr.s6_addr = {[15] = (uint8_t)i}};
+        list[i] = (struct addrinfo){
+            .ai_family = first ? AF_INET : AF_INET6,
+            .ai_addr = first ? (struct sockaddr *)&v4[i] : (struct sockaddr *)&v6[i],
+            .ai_addrlen = first ? sizeof v4[i] : sizeof v6[i],
+            .ai_next = i + 1 < count ? &list[i + 1] : NULL,
+        };
+    }
+    d->found_count = 0;
+    pv_dial_take(d, list);
+}
+
+Test(tcp, as_many_addresses_of_a_name_as_allowed)
+{
+    /* Families in turns, and the order of the system in each. */
+    static const unsigned expected[PV_RESOLVED_MAX] = {0, 2, 1, 3, 4, 5, 6, 7};
+    for (unsigned count = PV_RESOLVED_MAX - 1; count <= PV_RESOLVED_MAX + 1; count++) {
+        struct dial *d = calloc(1, sizeof *d);
+        unsigned taken = count < PV_RESOLVED_MAX ? count : PV_RESOLVED_MAX;
+        d->dialer.address.port = 7;
+        resolve_to(d, count);
+        cr_assert_eq(d->found_count, taken);
+        for (unsigned i = 0; i < taken; i++) {
+            const struct sockaddr_in *v4 = (struct sockaddr_in *)&d->found[i];
+            const struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&d->found[i];
+            bool is_v4 = d->found[i].ss_family == AF_INET;
+            cr_expect_eq(is_v4 ? ntohl(v4->sin_addr.s_addr) : v6->sin6_addr.s6_addr[15],
+                         expected[i], "at %u of %u", i, count);
+            cr_expect_eq(ntohs(is_v4 ? v4->sin_port : v6->sin6_port), 7);
+        }
+        free(d);
+    }
+}
+
 /* An address that swallows what it gets: a listener whose queue is full. */
 static int black_hole(struct sockaddr_storage *address, int fillers[static 8])
 {
@@ -710,7 +755,7 @@ Test(tcp, an_address_without_answer_does_not_hold_up_the_next)
     begin();
     int fd = black_hole(&hole, fillers);
     struct dial *d = dial_two(&hole);
-    cr_assert_lt(d->found_count, TCP_RESOLVED_MAX);
+    cr_assert_lt(d->found_count, PV_RESOLVED_MAX);
     d->found[d->found_count++] = a.t->listen_address;
     RUN_UNTIL((a.link != 0 && b.link != 0) || d->dialer.attempts > 0);
     cr_assert_eq(d->dialer.attempts, 0, "%s", d->dialer.error);
