@@ -378,18 +378,21 @@ static unsigned batches_of_blobs(struct pv_committer *c, struct task *tasks, uns
     return batches;
 }
 
-/* The last but one makes a batch full, to the byte. */
-static void bytes_to_the_limit_and_past_it(struct pv_committer *c, struct task *tasks, sem_t *done)
+/* Blobs of so many bytes in all, each time other ones. */
+static unsigned batches_of_bytes(struct pv_committer *c, struct task *tasks, size_t bytes,
+                                 sem_t *done)
 {
-    enum { LARGE = 600000, FULL = PV_COMMIT_BYTES_MAX / LARGE };
-    for (unsigned i = 0; i < FULL; i++)
-        task_init(&tasks[i], 5000 + i, LARGE, done);
-    task_init(&tasks[FULL], 6000, PV_COMMIT_BYTES_MAX % LARGE, done);
-    task_init(&tasks[FULL + 1], 6001, 1000, done);
-    cr_assert_eq(batches_of(c, tasks, FULL + 2, done), 2);
-    cr_assert_eq(tasks[FULL].batch, tasks[0].batch);
-    for (unsigned i = 0; i < FULL + 2; i++)
+    enum { LARGE = 600000 };
+    unsigned count = 0;
+    for (size_t rest = bytes; rest > 0; count++) {
+        size_t len = rest < LARGE ? rest : LARGE;
+        task_init(&tasks[count], (unsigned)bytes + count, len, done);
+        rest -= len;
+    }
+    unsigned batches = batches_of(c, tasks, count, done);
+    for (unsigned i = 0; i < count; i++)
         pvt_blob_free(&tasks[i].blob);
+    return batches;
 }
 
 /* Commits of so many operations, none of which brings anything of length. */
@@ -424,7 +427,9 @@ Test(committer, a_batch_has_its_limits)
     cr_assert_eq(batches_of_blobs(c, tasks, PV_COMMIT_BLOBS_MAX - 1, 1000, &done), 1);
     cr_assert_eq(batches_of_blobs(c, tasks, PV_COMMIT_BLOBS_MAX, 2000, &done), 1);
     cr_assert_eq(batches_of_blobs(c, tasks, PV_COMMIT_BLOBS_MAX + 1, 3000, &done), 2);
-    bytes_to_the_limit_and_past_it(c, tasks, &done);
+    cr_assert_eq(batches_of_bytes(c, tasks, PV_COMMIT_BYTES_MAX - 1, &done), 1);
+    cr_assert_eq(batches_of_bytes(c, tasks, PV_COMMIT_BYTES_MAX, &done), 1);
+    cr_assert_eq(batches_of_bytes(c, tasks, PV_COMMIT_BYTES_MAX + 1, &done), 2);
     cr_assert_eq(batches_of_ops(c, tasks, 6, 3000, &done), 3); /* 8 192 operations, whole commits */
     pv_committer_stop(c);
     free(tasks);
