@@ -8,16 +8,16 @@
  */
 #include "storage/commit.h"
 #include "internal/base/mem.h"
+#include "internal/base/thread.h"
 #include "storage/store_private.h"
 
-#include <signal.h>
 #include <uv.h>
 
 enum { QUIET_S = 1, CLOCK_S = 3600, OPS_MAX = 8192 };
 
 struct pv_committer {
     struct pv_store *s;
-    uv_thread_t thread;
+    pthread_t thread;
     uv_mutex_t mutex; /* guards the rest */
     uv_cond_t cond;
     struct pv_commit *head, **tail;
@@ -80,7 +80,7 @@ static void checkpoint(struct pv_store *s)
                pv_log_u64(pv_commit_log_bytes(s)));
 }
 
-static void run(void *arg)
+static void *run(void *arg)
 {
     struct pv_committer *c = arg;
     bool tried = false; /* a checkpoint since the last batch */
@@ -101,17 +101,7 @@ static void run(void *arg)
     }
     uv_mutex_unlock(&c->mutex);
     checkpoint(c->s);
-}
-
-/* Signals belong to the loop's thread. */
-static int start_thread(struct pv_committer *c)
-{
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int error = uv_thread_create(&c->thread, run, c);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return error;
+    return NULL;
 }
 
 enum pv_err pv_committer_start(struct pv_committer **out, struct pv_store *s)
@@ -125,7 +115,7 @@ enum pv_err pv_committer_start(struct pv_committer **out, struct pv_store *s)
         pv_free(c); /* neither allocates on Linux */
         return PV_E_NOMEM;
     }
-    if (start_thread(c) != 0) {
+    if (!pv_thread_start(&c->thread, run, c)) {
         uv_cond_destroy(&c->cond);
         uv_mutex_destroy(&c->mutex);
         pv_free(c);
@@ -160,7 +150,7 @@ void pv_committer_stop(struct pv_committer *c)
     c->stopping = true;
     uv_cond_signal(&c->cond);
     uv_mutex_unlock(&c->mutex);
-    uv_thread_join(&c->thread);
+    pthread_join(c->thread, NULL);
     uv_cond_destroy(&c->cond);
     uv_mutex_destroy(&c->mutex);
     pv_free(c);

@@ -5,11 +5,10 @@
 #include "internal/server/pool.h"
 
 #include "internal/base/mem.h"
+#include "internal/base/thread.h"
 
 #include <stddef.h>
 
-#include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 struct job_list {
@@ -94,15 +93,9 @@ enum pv_err pv_pool_start(struct pv_pool **out, unsigned threads,
     pthread_mutex_init(&p->mutex, NULL);
     pthread_cond_init(&p->work, NULL);
     unsigned wanted = threads == 0 ? default_threads() : threads;
-
-    /* Signals belong to the loop thread. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     while (p->thread_count < wanted && p->thread_count < PV_POOL_THREADS_MAX &&
-           pthread_create(&p->threads[p->thread_count], NULL, worker, p) == 0)
+           pv_thread_start(&p->threads[p->thread_count], worker, p))
         p->thread_count++;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (p->thread_count == 0) {
         pv_pool_stop(p);
         return PV_E_LIMIT;

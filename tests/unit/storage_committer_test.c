@@ -3,7 +3,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
-#include <sys/resource.h>
 
 TestSuite(committer, .timeout = 120);
 
@@ -440,16 +439,18 @@ Test(committer, without_a_thread_there_is_none)
 {
     struct pvt_vault *v = pvt_vault_new_open();
     struct pv_committer *c = NULL;
-    struct rlimit old, huge;
+    pthread_attr_t usual, huge;
     pv_mem_fail_after(0);
     cr_assert_eq(pv_committer_start(&c, v->store), PV_E_NOMEM);
     pv_mem_fail_after(UINT64_MAX);
-    cr_assert_eq(getrlimit(RLIMIT_STACK, &old), 0);
-    huge = (struct rlimit){(rlim_t)1 << 46, old.rlim_max}; /* threads get a stack of that length */
-    if (setrlimit(RLIMIT_STACK, &huge) == 0) {
-        cr_assert_neq(pv_committer_start(&c, v->store), PV_OK);
-        cr_assert_eq(setrlimit(RLIMIT_STACK, &old), 0);
-    }
+    cr_assert_eq(pthread_getattr_default_np(&usual), 0);
+    cr_assert_eq(pthread_attr_init(&huge), 0);
+    cr_assert_eq(pthread_attr_setstacksize(&huge, (size_t)1 << 46), 0);
+    cr_assert_eq(pthread_setattr_default_np(&huge), 0);
+    cr_assert_eq(pv_committer_start(&c, v->store), PV_E_LIMIT);
+    cr_assert_eq(pthread_setattr_default_np(&usual), 0);
+    pthread_attr_destroy(&huge);
+    pthread_attr_destroy(&usual);
     cr_assert_null(c);
     cr_assert_eq(pv_committer_start(&c, v->store), PV_OK);
     pv_committer_stop(c);
