@@ -237,16 +237,16 @@ static enum pv_err found_membership(struct server *s)
     return err;
 }
 
-/* Those of libuv, too, which would end the process later. */
+/* Those of libuv, too, which would end the process later; only a daemon looks up names. */
 static enum pv_err start_threads(struct server *s)
 {
     enum pv_err err = pv_committer_start(&s->committer, s->store);
     if (err == PV_OK)
         err = pv_pool_start(&s->pool, 0, &s->jobs, s->committer, wake, s);
-    if (err == PV_OK && !pv_threads_room(PV_UV_THREADS))
+    if (err == PV_OK && s->config->daemon && !pv_threads_room(PV_UV_THREADS))
         err = PV_E_LIMIT;
     if (err == PV_E_LIMIT) {
-        s->err = err;
+        s->err = err = PV_E_NOMEM;
         (void)snprintf(s->why, PV_SETUP_TEXT_MAX,
                        "no more threads may be started: raise the limit of processes (`ulimit -u`, "
                        "TasksMax= of a service, --pids-limit of a container)");

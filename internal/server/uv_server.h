@@ -55,7 +55,7 @@ struct pv_server_config {
 };
 
 /* why: as in setup.h. BUSY: the listen address is in use. AUTH (6): this identity runs twice.
- * NOMEM: also of open files (descriptors.h). */
+ * NOMEM: also of open files (descriptors.h), and of threads. */
 PV_MUST enum pv_err pv_server_run(const struct pv_server_config *config, char *why);
 
 #endif

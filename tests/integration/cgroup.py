@@ -32,6 +32,11 @@ class Group:
         wait_until(lambda: self.read("cgroup.procs") == "", "the group to be empty")
         os.rmdir(self.path)
 
+    def enter(self):
+        """For a process that is being started: the preexec of a command."""
+        with open(os.path.join(self.path, "cgroup.procs"), "w") as f:
+            f.write(str(os.getpid()))
+
     def start(self, node, **kw):
         """Starts the node inside, from its first instruction on."""
         return node.start(first=f"echo $$ >{self.path}/cgroup.procs", **kw)
