@@ -107,12 +107,8 @@ class Copy:
 
     def run(self, *args, code=None):
         scene = self.sample.scene
-        usual, scene.program = scene.program, self.program or scene.program
-        try:
-            result = scene.run("--vault", self.vault, *args, env=scene.environment(), code=code,
-                               preexec=self.preexec, timeout=DEADLINE_S)
-        finally:
-            scene.program = usual
+        result = scene.run("--vault", self.vault, *args, env=scene.environment(), code=code,
+                           preexec=self.preexec, program=self.program, timeout=DEADLINE_S)
         assert 0 <= result.code <= 7, f"a crash: {result}"
         scene.check_reports()
         return result

@@ -100,9 +100,10 @@ class Scene:
         env.update({k: v for k, v in more.items() if v is not None})
         return env
 
-    def run(self, *args, stdin=b"", code=0, env=None, cwd=None, timeout=600, preexec=None):
+    def run(self, *args, stdin=b"", code=0, env=None, cwd=None, timeout=600, preexec=None,
+            program=None):
         """Runs the program to its end. code: the exit code demanded, None for any."""
-        command = [self.program, *args]
+        command = [program or self.program, *args]
         pipe_in = stdin if hasattr(stdin, "fileno") else subprocess.PIPE
         process = subprocess.Popen(command, stdin=pipe_in, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, env=env or self.environment(), cwd=cwd,
@@ -161,7 +162,8 @@ class Node:
         return self.scene.run("--vault", self.vault, *args, **kw)
 
     def start(self, *args, peers=(), listen="127.0.0.1:0", wait=True, first=None):
-        """Starts the daemon and waits until it listens. first: what its shell does to itself before."""
+        """Starts the daemon and waits until it listens. first: what its shell does to itself before,
+        or to the command, which is "$@"."""
         command = ["sh", "-c", f'{first} && exec "$@"', "sh"] if first else []
         command += [self.scene.program, "--vault", self.vault, "daemon", "--listen", listen]
         for peer in peers:

@@ -15,7 +15,7 @@ def ip(*args):
 
 
 class Network:
-    """A namespace whose lo has the given addresses besides its own; programs run in it by program()."""
+    """A namespace whose lo has the given addresses besides its own; daemons are started in it."""
 
     def __init__(self, scene, addresses):
         if os.geteuid() != 0:
@@ -30,22 +30,9 @@ class Network:
         for address in addresses:
             ip("-n", self.name, "address", "add", address, "dev", "lo")
 
-    def program(self):
-        """The program, in this network."""
-        path = self.scene.path(f"in-{self.name}")
-        if not os.path.exists(path):
-            text = f"#!/bin/sh\nexec ip netns exec {self.name} {self.scene.program} \"$@\"\n"
-            self.scene.file(path, content=text.encode())
-            os.chmod(path, 0o755)
-        return path
-
     def start(self, node, **options):
         """Starts the daemon of the node in this network."""
-        whole, self.scene.program = self.scene.program, self.program()
-        try:
-            return node.start(**options)
-        finally:
-            self.scene.program = whole
+        return node.start(first=f'set -- ip netns exec {self.name} "$@"', **options)
 
     def run(self, function, *args):
         """function(*args) by a thread in the network: sockets that it makes stay there."""

@@ -74,21 +74,6 @@ def test_the_checker_sees_violations(scene):
         assert not list(violations([line], "/v", listed)), line
 
 
-def start_traced(scene, node, trace, **options):
-    program = scene.program
-    script = scene.file("under-strace", content=(
-        f'#!/bin/sh\nexec strace -D -f -y -o "{trace}" "{program}" "$@"\n').encode())
-    os.chmod(script, 0o755)
-    scene.program = script
-    try:
-        node.start(wait=False, **options)
-        wait_until(lambda: node.ended() or node.log().count("listening") > 0, "daemon to listen")
-    finally:
-        scene.program = program
-    assert not node.ended(), node.log()
-    node.address = node.status()["listen"]
-
-
 def after_start(trace):
     """The lines after the filter was set."""
     with open(trace, errors="replace") as f:
@@ -110,7 +95,7 @@ def test_a_daemon_at_work_stays_in_its_vault(scene):
     node = scene.node("traced")
     for part in ("first", "second"):
         trace = scene.path(f"{part}.trace")
-        start_traced(scene, node, trace, peers=[f"localhost:{port}"])
+        node.start(peers=[f"localhost:{port}"], first=f'set -- strace -D -f -y -o "{trace}" "$@"')
         wait_in_sync([node, other])
         files = [scene.file(f"{part}{i}", size, seed=i) for i, size in enumerate((100, 70000, 3 << 20))]
         keys = node.store(*files, "--copies", "2")

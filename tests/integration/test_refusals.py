@@ -43,8 +43,8 @@ def test_unreadable_file(scene):
         os.setgid(65534)
         os.setuid(65534)
     os.chmod(scene.reports, 0o777)
-    scene.program = shutil.copy(scene.program, scene.path("program"))  # its folder may be ours only
-    result = scene.run("--vault", vault, "store", path, env=env, preexec=drop, code=1)
+    program = shutil.copy(scene.program, scene.path("program"))  # its folder may be ours only
+    result = scene.run("--vault", vault, "store", path, env=env, preexec=drop, program=program, code=1)
     assert b"ermission" in result.err
 
 
