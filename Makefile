@@ -245,7 +245,7 @@ asan:
 	$(Q)$(MAKE) --no-print-directory VARIANT=asan unit integration
 
 # The unit tests with threads; the others would only be slow.
-THREADED := @(committer|control|fs|hash|pool|recovery|tcp)/*
+THREADED := @(committer|control|fs|hash|pool|recovery|tcp*)/*
 tsan:
 	$(Q)$(MAKE) --no-print-directory VARIANT=tsan FILTER='$(THREADED)' unit-base unit-crypto \
 	    unit-storage unit-transport unit-internal
