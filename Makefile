@@ -163,6 +163,11 @@ fault: $(B)/tests/fault_storage $(BIN)
 	$(Q)tests/fault/rot $(VARIANT) $(BIN) $(SEED)
 	$(Q)LONG=1 tests/run-integration $(VARIANT) $(BIN) memory.
 
+# Whole clusters in virtual time, one seed each; tests/sim/README.md says how.
+$(B)/pvsim: $(call obj,$(wildcard tests/sim/*.c) $(SUPPORT)) $(call libs_from,$(LAYERS))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
 # A daemon that many besiege, with figures; and one that runs for long: MINUTES=n.
 MINUTES ?= 30
 .PHONY: siege soak
