@@ -3,8 +3,8 @@
 #include "internal/node/members.h"
 #include "internal/node/publish.h"
 
-enum pv_err pv_seal_record(uint8_t **env, size_t *len, const struct pv_record_draft *draft,
-                           const struct pv_job_context *ctx)
+enum pv_err pv_seal_record(uint8_t **env, size_t *len, struct pv_id *hash,
+                           const struct pv_record_draft *draft, const struct pv_job_context *ctx)
 {
     uint8_t salt[32];
     uint8_t *sealed = pv_malloc(PV_RECORD_LEN_MAX);
@@ -13,6 +13,8 @@ enum pv_err pv_seal_record(uint8_t **env, size_t *len, const struct pv_record_dr
     pv_env_random(ctx->env, salt, sizeof salt);
     enum pv_err err = pv_record_seal(sealed, len, draft, pv_keyring_active(ctx->keyring),
                                      ctx->identity->seed, salt);
+    if (err == PV_OK)
+        pv_sha256(hash->b, sealed, *len);
     if (err != PV_OK) {
         pv_free(sealed);
         return err == PV_E_INVALID ? PV_E_INTERNAL : err;
@@ -28,26 +30,19 @@ enum pv_err pv_file_records_begin(struct pv_file_records *r, struct pv_node *n)
     if (err == PV_OK && r->bind_len > 0)
         err = pv_node_next_hlc(n, &r->name_hlc);
     r->epoch = pv_epoch_of(pv_env_wall_ms(pv_node_config(n)->env));
-    r->pending = !r->name_only && pv_members_active(n) > 1;
+    r->pending = pv_members_active(n) > 1;
     return err;
 }
 
 static enum pv_err seal_file(struct pv_file_records *r, uint8_t *body,
                              const struct pv_job_context *ctx)
 {
-    struct pv_record rec;
     struct pv_record_draft draft = {
         .type = PV_RECORD_FILE, .rid = r->rid, .hlc = r->file_hlc, .epoch = r->epoch, .body = body};
     r->file.author.hlc = r->file_hlc;
     r->file.author.flags = 0;
     enum pv_err err = pv_file_body_encode(body, &draft.body_len, &r->file, ctx->identity->seed);
-    if (err == PV_OK)
-        err = pv_seal_record(&r->file_env, &r->file_len, &draft, ctx);
-    if (err == PV_OK)
-        err = pv_record_parse(&rec, r->file_env, r->file_len);
-    if (err == PV_OK)
-        r->hash = rec.hash;
-    return err;
+    return err == PV_OK ? pv_seal_record(&r->file_env, &r->file_len, &r->hash, &draft, ctx) : err;
 }
 
 static enum pv_err seal_name(struct pv_file_records *r, uint8_t *body,
@@ -65,7 +60,8 @@ static enum pv_err seal_name(struct pv_file_records *r, uint8_t *body,
     pv_rid_name(&r->name_rid, pv_keyring_active(ctx->keyring), name.name, name.name_len);
     draft.rid = r->name_rid;
     enum pv_err err = pv_name_body_encode(body, &draft.body_len, &name, ctx->identity->seed);
-    return err == PV_OK ? pv_seal_record(&r->name_env, &r->name_len, &draft, ctx) : err;
+    return err == PV_OK ? pv_seal_record(&r->name_env, &r->name_len, &r->name_hash, &draft, ctx)
+                        : err;
 }
 
 enum pv_err pv_file_records_seal(struct pv_file_records *r, const struct pv_job_context *ctx)
@@ -117,7 +113,9 @@ size_t pv_file_records_ops(const struct pv_file_records *r, struct pv_commit_op 
 
 void pv_file_records_publish(const struct pv_file_records *r, struct pv_node *n)
 {
-    if (r->pending) {
+    if (r->pending && r->name_only) {
+        pv_publish_file(n, &r->name_rid, &r->name_hash, NULL);
+    } else if (r->pending) {
         pv_publish_file(n, &r->rid, &r->hash, r->name_env != NULL ? &r->name_rid : NULL);
     } else if (pv_members_active(n) > 1) {
         /* Of a file: a member came while we committed as the only one, and its digest may be from

@@ -18,11 +18,12 @@ struct pv_file_records {
     bool name_only;            /* the file's record stays as it is; rid is given */
     pv_hlc file_hlc, name_hlc; /* by begin, as are the next two */
     uint64_t epoch;
-    bool pending; /* other members exist: it leaves when they hold the blobs */
+    bool pending; /* other members exist: it leaves when they hold the blobs, if there are any */
 
     /* Out. */
-    struct pv_id rid, hash, name_rid; /* hash: of the file's record */
-    uint8_t *file_env, *name_env;     /* NULL: no such record is written */
+    struct pv_id rid, hash; /* of the file's record */
+    struct pv_id name_rid, name_hash;
+    uint8_t *file_env, *name_env; /* NULL: no such record is written */
     size_t file_len, name_len;
     uint64_t prefix_tag;
 };
@@ -37,8 +38,10 @@ size_t pv_file_records_ops(const struct pv_file_records *r, struct pv_commit_op 
 void pv_file_records_publish(const struct pv_file_records *r, struct pv_node *n);
 void pv_file_records_release(struct pv_file_records *r); /* wipes */
 
-/* An envelope under the active cluster key, in memory of its own length (pv_free). NOMEM. */
-PV_MUST enum pv_err pv_seal_record(uint8_t **env, size_t *len, const struct pv_record_draft *draft,
+/* An envelope under the active cluster key, in memory of its own length (pv_free), and its hash.
+ * NOMEM. */
+PV_MUST enum pv_err pv_seal_record(uint8_t **env, size_t *len, struct pv_id *hash,
+                                   const struct pv_record_draft *draft,
                                    const struct pv_job_context *ctx);
 
 #endif

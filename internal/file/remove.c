@@ -14,6 +14,7 @@
 #include "internal/file/files_private.h"
 #include "internal/file/lookup.h"
 #include "internal/file/open_record.h"
+#include "internal/node/members.h"
 
 #include <string.h>
 
@@ -25,13 +26,15 @@ struct removal {
     struct pv_job job;
     char target[PV_NAME_MAX + 1];
     struct pv_lookup lookup;
-    pv_hlc hlc; /* of every tombstone: what was written later stays */
+    pv_hlc hlc;   /* of every tombstone: what was written later stays */
+    bool pending; /* other members exist: until one of them has answered for it */
     unsigned round;
     bool again; /* there may be more */
     struct pv_id key;
     uint64_t files_removed, names_removed;
     struct pv_commit_op ops[TOMBSTONES_MAX];
     uint8_t *envelopes[TOMBSTONES_MAX];
+    struct pv_id rids[TOMBSTONES_MAX], hashes[TOMBSTONES_MAX];
     bool is_file[TOMBSTONES_MAX];
     size_t count;
     uint8_t *body, *plain; /* PV_RECORD_BODY_MAX each, inside a job */
@@ -52,14 +55,16 @@ static enum pv_err seal(struct removal *r, uint8_t type, const struct pv_id *rid
                                     .epoch = pv_epoch_of(pv_env_wall_ms(ctx->env)),
                                     .body = r->body,
                                     .body_len = body_len};
-    enum pv_err err = pv_seal_record(&env, &len, &draft, ctx);
+    enum pv_err err = pv_seal_record(&env, &len, &r->hashes[r->count], &draft, ctx);
     if (err != PV_OK)
         return err;
     r->envelopes[r->count] = env;
+    r->rids[r->count] = *rid;
     r->is_file[r->count] = type == PV_RECORD_FILE;
     r->ops[r->count] = (struct pv_commit_op){.type = PV_COMMIT_RECORD};
     r->ops[r->count].u.record.env = env;
     r->ops[r->count].u.record.len = len;
+    r->ops[r->count].u.record.pending = r->pending;
     r->count++;
     return PV_OK;
 }
@@ -211,7 +216,11 @@ static size_t take_applied(struct removal *r)
             continue;
         applied++;
         *(r->is_file[i] ? &r->files_removed : &r->names_removed) += 1;
-        if (!pv_node_closing(n))
+        if (pv_node_closing(n))
+            continue;
+        if (r->pending)
+            pv_publish_file(n, &r->rids[i], &r->hashes[i], NULL);
+        else
             pv_publish_now(n, r->ops[i].u.record.env, r->ops[i].u.record.len);
     }
     drop_envelopes(r);
@@ -286,6 +295,7 @@ void pv_query_rm(struct pv_files *f, struct pv_request *rq)
         pv_free(r);
         return;
     }
+    r->pending = pv_members_active(f->config.node) > 1;
     r->rq = rq;
     rq->op = r;
     rq->ops = &ops;

@@ -3,9 +3,10 @@
  *
  * A file record leaves its node only after every blob it reaches has min(2, active members) durable
  * copies, and stays pending until another member (if there is any) answered STORED for it. Name
- * records written with a file leave with it. Pending records are checked oldest first, whenever a
- * STORED was committed; each check walks the tree on from the first blob that had too few copies,
- * so that its cost is a few lookups.
+ * records written with a file leave with it. Tombstones and other names leave at once, but are
+ * pending until then, too: what is pending is kept by a node that was away for very long. Pending
+ * records are checked oldest first, whenever a STORED was committed; each check walks the tree on
+ * from the first blob that had too few copies, so that its cost is a few lookups.
  *
  * `copies` of a file = the smaller of: copies of its least copied blob; members that stored its
  * record, and ourselves. For an inline file: of the record alone.
@@ -30,12 +31,14 @@ struct pv_copies_wait {
 };
 
 /*
- * A file record (and at most one name record, or NULL) has been committed as pending by us. Copies
- * what it needs.
+ * A file record (and at most one name record, or NULL) has been committed as pending by us; or a
+ * tombstone, or a name by itself, whose rid and hash stand for those of the file. Copies what it
+ * needs.
  */
 void pv_publish_file(struct pv_node *n, const struct pv_id *file_rid, const struct pv_id *file_hash,
                      const struct pv_id *name_rid);
-/* Records with no blobs behind them (tombstones, member records): committed, not pending. */
+/* Records that are committed and not pending: of this node as such (member, address), or written
+ * while there was no other member. */
 void pv_publish_now(struct pv_node *n, const uint8_t *env, size_t len);
 
 /* want <= 1 is there already: progress(wait, 1) runs before this returns. */
