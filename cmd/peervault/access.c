@@ -227,6 +227,7 @@ struct pv_server_config pv_access_server(struct pv_access *a, const struct pv_cl
         .role = (uint8_t)c->role,
         .allowlist = c->allowlist != 0,
         .replicas = (unsigned)c->replicas,
+        .repair_after_ms = c->repair_after_ms,
         .gc_grace_ms = c->gc_grace_ms,
         .max_skew_ms = c->max_skew_ms,
         .mem_limit_bytes = c->mem_limit_bytes,

@@ -221,8 +221,10 @@ static bool apply(struct pv_node *n, const uint8_t *env, size_t len, struct entr
     uint8_t *copy = pv_memdup(env, len);
     if (copy != NULL && e == NULL) {
         e = pv_calloc(1, sizeof *e);
-        if (e != NULL)
+        if (e != NULL) {
+            e->m.heard_ms = pv_node_now(n);
             t->entries[t->count++] = e;
+        }
     }
     if (copy == NULL || e == NULL) { /* the store has it: the next start will know it */
         PV_LOG(n->config.env->log, PV_LOG_ERROR, PV_SUB_NODE, "no memory for a member record");
@@ -260,6 +262,7 @@ void pv_members_changed(struct pv_node *n, const uint8_t *env, size_t len)
         pv_members_end_sessions(n, &e->m.node_id);
     }
     pv_addresses_review(n);
+    pv_push_places_changed(n);
     pv_publish_on_held(n);
 }
 
@@ -380,6 +383,7 @@ void pv_members_peer_down(struct pv_peer *p)
     if (e == NULL || e->m.link != p->link)
         return;
     e->m.link = 0;
+    e->m.heard_ms = pv_node_now(p->node);
     for (size_t i = 0; (other = pv_node_next_peer(p->node, &i)) != NULL;)
         if (pv_id_equal(&other->node_id, &p->node_id))
             e->m.link = other->link;

@@ -28,6 +28,7 @@ struct pv_member {
     pv_hlc hlc;
     struct pv_id hash; /* of the winning envelope */
     pv_link link;      /* 0: no session */
+    uint64_t heard_ms; /* mono: when the last session ended; the start or its record before that */
 };
 
 /* Seals our own first member record: keyed, weight 1, generation 0. env: PV_RECORD_LEN_MAX. */

@@ -52,11 +52,12 @@ struct pv_node_config {
     struct pv_node_io io;
     const struct pv_keyring *keyring;
     const struct pv_identity *identity;
-    bool allowlist;        /* none but members and those allowed by policy.h get in */
-    unsigned replicas;     /* R; in this version every member keeps everything */
-    size_t inbound_bytes;  /* budget of bodies that peers send us */
-    size_t outbound_bytes; /* budget of slices read to be sent */
-    pv_hlc hlc;            /* pv_store_hlc */
+    bool allowlist;           /* none but members and those allowed by policy.h get in */
+    unsigned replicas;        /* R: copies of a blob, on as many members (placement.h) */
+    uint64_t repair_after_ms; /* a member unheard for so long is substituted; 0: never */
+    size_t inbound_bytes;     /* budget of bodies that peers send us */
+    size_t outbound_bytes;    /* budget of slices read to be sent */
+    pv_hlc hlc;               /* pv_store_hlc */
 };
 
 struct pv_node;

@@ -193,6 +193,10 @@ bool pv_push_on_data(struct pv_peer *p, uint32_t stream, uint8_t flags, const ui
                      size_t len);
 void pv_push_on_writable(struct pv_peer *p);
 void pv_push_info(const struct pv_peer *p, uint64_t *offered, uint64_t *wanted);
+/* It said FULL less than PV_PUSH_FULL_MS ago; then *until_ms is when that is over. */
+bool pv_push_is_full(const struct pv_peer *p, uint64_t now_ms, uint64_t *until_ms);
+/* The member records changed: blobs may belong elsewhere. */
+void pv_push_places_changed(struct pv_node *n);
 uint64_t pv_push_deadline_ms(const struct pv_node *n);
 void pv_push_tick(struct pv_node *n);
 

@@ -63,6 +63,7 @@ enum pv_err pv_push_attach(struct pv_peer *p)
     pv_out_init(pp);
     pv_in_init(pp);
     p->push = pp;
+    n->push->places_stale = true;
     pv_push_soon(n->push);
     pv_repair_on_admitted(p);
     return PV_OK;
@@ -78,6 +79,7 @@ void pv_push_detach(struct pv_peer *p)
     pv_out_release(pp);
     pv_walk_release(pp);
     pv_free(pp);
+    p->node->push->places_stale = true;
     pv_push_soon(p->node->push); /* for those who take over */
 }
 
@@ -104,6 +106,38 @@ void pv_push_again(struct pv_node *n, const struct pv_id *node_id)
     while ((p = pv_node_next_peer(n, &pos)) != NULL)
         if (p->push != NULL && pv_id_equal(&p->node_id, node_id))
             pv_walk_restart(p->push);
+}
+
+void pv_push_places_changed(struct pv_node *n)
+{
+    n->push->places_moved = true;
+    pv_push_soon(n->push);
+}
+
+bool pv_push_is_full(const struct pv_peer *p, uint64_t now_ms, uint64_t *until_ms)
+{
+    const struct pv_push_peer *pp = p->push;
+    if (pp == NULL || pp->full_ms == 0 || now_ms >= pp->full_ms + PV_PUSH_FULL_MS)
+        return false;
+    *until_ms = pp->full_ms + PV_PUSH_FULL_MS;
+    return true;
+}
+
+/* The table is another one, or substitutes are needed, or no longer: all is walked anew. */
+static void review_places(struct pv_push *s)
+{
+    struct pv_places now;
+    size_t pos = 0;
+    struct pv_peer *p;
+    pv_places_now(s->node, &now);
+    bool moved = s->places_moved || now.away != s->away || now.full != s->full;
+    s->places_moved = s->places_stale = false;
+    s->places_due_ms = now.change_ms;
+    s->away = now.away;
+    s->full = now.full;
+    while (moved && (p = pv_node_next_peer(s->node, &pos)) != NULL)
+        if (p->push != NULL)
+            pv_walk_anew(p->push);
 }
 
 void pv_push_on_writable(struct pv_peer *p)
@@ -151,6 +185,9 @@ void pv_push_tick(struct pv_node *n)
         return;
     s->soon = false;
     s->due_ms = UINT64_MAX;
+    if (s->places_moved || s->places_stale || pv_node_now(n) >= s->places_due_ms)
+        review_places(s);
+    pv_push_due(s, s->places_due_ms);
     pv_body_tick(s);
     pv_repair_tick(s);
     size_t pos = 0;

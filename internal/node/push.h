@@ -21,8 +21,9 @@
 enum {
     PV_PUSH_SLICE = 256 * 1024, /* bytes of a blob read at once to be sent */
     PV_PUSH_RANK_MS = 10000,
-    PV_PUSH_AGAIN_MS = 600000, /* walk all again: what was FULL or not our turn */
-    PV_ERROR_BAD_BLOB = 1,     /* of ERROR */
+    PV_PUSH_AGAIN_MS = 600000,              /* walk all again: what was FULL or not our turn */
+    PV_PUSH_FULL_MS = 2 * PV_PUSH_AGAIN_MS, /* so long a member that said FULL counts as full */
+    PV_ERROR_BAD_BLOB = 1,                  /* of ERROR */
 };
 
 /* New blobs were committed here (by ingest): continue the walks. */

@@ -16,6 +16,7 @@
 #define PV_NODE_PUSH_PRIVATE_H
 
 #include "internal/node/node_private.h"
+#include "internal/node/places.h"
 #include "internal/node/repair.h"
 #include "storage/check.h"
 
@@ -41,6 +42,7 @@ struct pv_walk {
     unsigned bit;
     uint64_t cursor;
     bool at_end, kicked;
+    bool anew;                   /* places changed: from the first blob on, at once */
     bool full;                   /* the peer said FULL: nothing more before again_ms */
     uint64_t round_ms, again_ms; /* when it last began at the first blob, and will again */
     /* Blobs that are another holder's turn: walked again from skip_from at skip_due_ms. */
@@ -126,6 +128,7 @@ struct pv_push_peer {
     struct pv_walk walk;
     struct pv_push_out out;
     struct pv_push_in in;
+    uint64_t full_ms; /* when it last said FULL; 0: never */
 };
 
 /* ---- shared ---- */
@@ -142,6 +145,10 @@ struct pv_push {
     uint64_t lost_due_ms;
     bool soon;
     uint64_t due_ms; /* no turn is needed before */
+    /* What the walks go by; it is looked at again when one of these says so. */
+    bool places_moved, places_stale;
+    uint64_t places_due_ms;
+    uint64_t away, full;
     /* Scratch of one handler at a time. */
     struct pv_offer offers[PV_MSG_IDS_MAX];
     struct pv_id ids[PV_MSG_IDS_MAX];
@@ -165,6 +172,7 @@ void pv_walk_init(struct pv_push_peer *pp);
 void pv_walk_release(struct pv_push_peer *pp);
 void pv_walk_kick(struct pv_push_peer *pp);
 void pv_walk_restart(struct pv_push_peer *pp);
+void pv_walk_anew(struct pv_push_peer *pp); /* blobs belong to others than before */
 void pv_walk_next(struct pv_push_peer *pp);
 /* The peer does not take this blob now: the offer is forgotten until a later walk. */
 void pv_walk_forget(struct pv_push_peer *pp, const struct pv_id *id);

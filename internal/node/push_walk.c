@@ -3,21 +3,23 @@
  *
  * A walk reads blobs in order of arrival whose held bit of the peer is clear, a few hundred rows a
  * job, from `cursor` on. Each is offered or left out:
+ *   - not its place (places.h): neither owner nor substitute;
  *   - already offered: its answer is awaited;
  *   - our turn: among the live holders (ourselves and connected members whose held bit is set) the
- *     one with the highest rendezvous score offers at once, the one of rank r when r *
+ *     first one in the blob's order of members offers at once, the one of rank r when r *
  *     PV_PUSH_RANK_MS passed since the walk first saw the blob. A blob that is not due yet sends
  *     the walk back to it at the time when the first of those left out is due.
  * The walk stops at the end (a kick continues it), while more than PV_PUSH_OFFERED_MAX -
- * PV_WALK_ROWS offers are open, and when the peer said FULL. Every PV_PUSH_AGAIN_MS it starts from
- * the beginning: that picks up whatever was refused, lost, or not readable.
+ * PV_WALK_ROWS offers are open, and when the peer said FULL. Every PV_PUSH_AGAIN_MS, and when blobs
+ * have another place than before, it starts from the beginning: the former picks up whatever was
+ * refused, lost, or not readable.
  *
  * STORED becomes a held bit by a commit; until that is done the id stays in `offered`, so that no
  * walk offers it anew.
  */
 #include "internal/node/push_private.h"
 
-#include <xxhash.h>
+enum { SCANS_A_JOB = 8 };
 
 struct pv_walk_job {
     struct pv_job job;
@@ -28,8 +30,11 @@ struct pv_walk_job {
     bool has_bit, end;
     unsigned bit;
     uint64_t cursor;
+    unsigned peer; /* its index among the places */
+    struct pv_places places;
     size_t count;
     struct pv_blob_info rows[PV_WALK_ROWS];
+    unsigned ranks[PV_WALK_ROWS]; /* live holders that come before us */
 };
 
 struct held_job {
@@ -81,41 +86,20 @@ void pv_walk_restart(struct pv_push_peer *pp)
     pv_push_soon(pp->push);
 }
 
+void pv_walk_anew(struct pv_push_peer *pp)
+{
+    pp->walk.anew = true;
+    pv_push_soon(pp->push);
+}
+
 /* ---- whose turn ---- */
 
-static uint64_t score(const struct pv_id *blob, const struct pv_id *node)
-{
-    uint8_t input[2 * PV_ID_LEN + 1];
-    memcpy(input, blob->b, PV_ID_LEN);
-    memcpy(input + PV_ID_LEN, node->b, PV_ID_LEN);
-    input[2 * PV_ID_LEN] = 0;
-    return XXH3_64bits(input, sizeof input);
-}
-
-/* How many live holders come before us. */
-static unsigned rank(const struct pv_push_peer *pp, const struct pv_blob_info *blob)
-{
-    const struct pv_node *n = pp->push->node;
-    const struct pv_id *self = &n->config.identity->node_id;
-    uint64_t ours = score(&blob->id, self);
-    unsigned before = 0;
-    size_t pos = 0;
-    struct pv_peer *q;
-    while ((q = pv_node_next_peer(n, &pos)) != NULL) {
-        const struct pv_push_peer *qp = q->push;
-        if (qp == NULL || qp == pp || !qp->walk.has_bit || !(blob->held >> qp->walk.bit & 1))
-            continue;
-        uint64_t theirs = score(&blob->id, &q->node_id);
-        before += theirs > ours || (theirs == ours && pv_id_cmp(&q->node_id, self) > 0);
-    }
-    return before;
-}
-
-static bool our_turn(struct pv_push_peer *pp, const struct pv_blob_info *blob, uint64_t now)
+static bool our_turn(struct pv_push_peer *pp, const struct pv_blob_info *blob, unsigned rank,
+                     uint64_t now)
 {
     struct pv_walk *w = &pp->walk;
     uint64_t since = blob->seq < w->aged_to ? w->aged_since_ms : now;
-    uint64_t due = since + (uint64_t)rank(pp, blob) * PV_PUSH_RANK_MS;
+    uint64_t due = since + (uint64_t)rank * PV_PUSH_RANK_MS;
     if (due <= now)
         return true;
     if (w->skip_from == UINT64_MAX || since < w->skip_since_ms)
@@ -148,7 +132,7 @@ static void offer_rows(struct pv_push_peer *pp, const struct pv_walk_job *job)
     size_t count = 0;
     for (size_t i = 0; i < job->count; i++) {
         const struct pv_blob_info *blob = &job->rows[i];
-        if (pv_map_get(&pp->offered, blob->id.b) != NULL || !our_turn(pp, blob, now))
+        if (pv_map_get(&pp->offered, blob->id.b) != NULL || !our_turn(pp, blob, job->ranks[i], now))
             continue;
         if (!remember(pp, blob))
             break; /* out of memory: the next walk finds it */
@@ -167,6 +151,35 @@ static void offer_rows(struct pv_push_peer *pp, const struct pv_walk_job *job)
 
 /* ---- the walk's job ---- */
 
+/* Whether a blob belongs to the peer, and how many live holders come before us. */
+static bool is_its_place(const struct pv_walk_job *job, const struct pv_blob_info *blob,
+                         unsigned *rank)
+{
+    const struct pv_places *p = &job->places;
+    struct pv_place place;
+    pv_places_find(p, blob, &place);
+    uint64_t others = place.holders & p->live & ~(UINT64_C(1) << job->peer);
+    if ((place.targets >> job->peer & 1) == 0)
+        return false;
+    *rank = p->placed ? pv_place_rank(&place.order, p->table.count, p->self, others)
+                      : (unsigned)__builtin_popcountll(others);
+    return true;
+}
+
+static enum pv_err read_rows(struct pv_walk_job *job, struct pv_store *s)
+{
+    struct pv_blob_info *rows = job->rows + job->count;
+    size_t found;
+    enum pv_err err = pv_store_unheld(s, job->bit, &job->cursor, rows, PV_WALK_ROWS - job->count,
+                                      &found, &job->end);
+    for (size_t i = 0; err == PV_OK && i < found; i++) {
+        if (!is_its_place(job, &rows[i], &job->ranks[job->count]))
+            continue;
+        job->rows[job->count++] = rows[i];
+    }
+    return err;
+}
+
 static void walk_run(struct pv_job *base, const struct pv_job_context *ctx)
 {
     struct pv_walk_job *job = PV_CONTAINER_OF(base, struct pv_walk_job, job);
@@ -176,8 +189,10 @@ static void walk_run(struct pv_job *base, const struct pv_job_context *ctx)
         job->has_bit = base->err == PV_OK;
     }
     if (base->err == PV_OK)
-        base->err = pv_store_unheld(ctx->store, job->bit, &job->cursor, job->rows, PV_WALK_ROWS,
-                                    &job->count, &job->end);
+        base->err = pv_places_load(&job->places, ctx->store);
+    for (unsigned i = 0;
+         base->err == PV_OK && i < SCANS_A_JOB && !job->end && job->count < PV_WALK_ROWS; i++)
+        base->err = read_rows(job, ctx->store);
 }
 
 /* Ends the job; NULL when its peer is gone. */
@@ -254,6 +269,12 @@ static void walk_start(struct pv_push_peer *pp)
         w->at_end = true;
         return;
     }
+    pv_places_now(pp->push->node, &job->places);
+    if (!pv_placement_find(&job->places.table, &pp->peer->node_id, &job->peer)) {
+        w->at_end = true; /* nothing is placed with it: until its record says otherwise */
+        pv_free(job);
+        return;
+    }
     job->job.run = walk_run;
     job->job.done = walk_done;
     job->owner = pp;
@@ -274,6 +295,10 @@ void pv_walk_next(struct pv_push_peer *pp)
     uint64_t now = pv_node_now(n);
     if (w->job != NULL)
         return;
+    if (w->anew) {
+        w->anew = false;
+        go_back(w, 0, now);
+    }
     if (now >= w->again_ms) {
         go_back(w, 0, w->round_ms);
         w->round_ms = now;
@@ -366,6 +391,10 @@ void pv_push_on_full(struct pv_peer *p, struct pv_rd *r)
     }
     for (size_t i = 0; i < count; i++)
         pv_walk_forget(pp, &ids[i]);
-    pp->walk.full = count > 0 || pp->walk.full;
+    if (count > 0) {
+        pp->walk.full = true;
+        pp->full_ms = pv_node_now(p->node);
+        pp->push->places_stale = true; /* others take what is its own */
+    }
     pv_push_soon(pp->push);
 }

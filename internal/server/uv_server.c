@@ -302,6 +302,7 @@ static enum pv_err start_node(struct server *s)
         .identity = &c->setup->identity,
         .allowlist = c->allowlist,
         .replicas = c->replicas,
+        .repair_after_ms = c->repair_after_ms,
         .inbound_bytes = share(s, PV_MEM_SHARE_INBOUND_MIB),
         .outbound_bytes = share(s, PV_MEM_SHARE_OUTBOUND_MIB),
         .hlc = pv_store_hlc(s->store),

@@ -53,8 +53,8 @@ Test(placement, is_that_of_the_second_implementation)
             cr_expect_eq(order.owners, (size_t)pvt_json_number(blob, "owners"));
             json_array_foreach(json_object_get(blob, "order"), at, member)
             {
-                PVT_FROZEN(order.at[at] == json_integer_value(member),
-                           pvt_json_text(table, "name"), pvt_json_text(blob, "id"));
+                PVT_FROZEN(order.at[at] == json_integer_value(member), pvt_json_text(table, "name"),
+                           pvt_json_text(blob, "id"));
             }
             blobs++;
         }
@@ -83,8 +83,7 @@ static void add(struct pv_placement *p, uint32_t number, uint8_t weight, const c
                 bool keyed)
 {
     struct pv_id node_id = numbered(1, number);
-    struct pv_member_body body = {.weight = weight,
-                                  .role = keyed ? PV_ROLE_KEYED : PV_ROLE_BLIND};
+    struct pv_member_body body = {.weight = weight, .role = keyed ? PV_ROLE_KEYED : PV_ROLE_BLIND};
     (void)snprintf(body.zone, sizeof body.zone, "%s", zone);
     (void)pv_placement_add(p, &node_id, &body);
 }

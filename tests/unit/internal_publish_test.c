@@ -312,10 +312,11 @@ Test(publish, copies_of_expelled_members_do_not_count)
     struct pvt_record file, out;
     struct pv_entry chunk;
     connected(3);
-    pvt_put_blob(node(0), "held by one who had to go", &chunk);
     pvt_seal_member(&out, node(0), node(2), 1, true, pvt_hlc(node(0)));
     pvt_put(node(0), &out, false);
     pv_members_changed(node(0)->node, out.env, out.len);
+    pvt_settle(&net);
+    pvt_put_blob(node(0), "held by one who had to go", &chunk);
     say_held(0, &chunk, 2);
     pvt_seal_file_root(&file, node(0), &chunk, pvt_hlc(node(0)));
     publish(0, &file, NULL);

@@ -186,7 +186,6 @@ Test(push_hostile, bit_of_a_peer_that_could_not_be_written)
     net->steps_left = SIZE_MAX;
     job->commit.err = PV_E_NOSPACE;
     job->done(job);
-    pvt_net_run(net);
     cr_expect_not(pvt_has_blob(net->host[1].v, &b));
     pvt_net_advance(net, PV_PUSH_AGAIN_MS);
     cr_expect(pvt_has_blob(net->host[1].v, &b), "there is space again");

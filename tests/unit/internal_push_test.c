@@ -467,6 +467,7 @@ Test(push, slow_peers_do_not_hold_others)
     struct pvt_host *h = &net->host[0];
     struct pvt_blob *blobs = calloc(12, sizeof *blobs);
     struct pvt_script *slow = calloc(10, sizeof *slow);
+    h->node->config.replicas = PV_MEMBERS_MAX; /* every blob for everybody */
     for (uint32_t i = 0; i < 12; i++)
         blobs[i] = pvt_sealed(i, 900000);
     pvt_put_many(h, blobs, 12);
