@@ -62,7 +62,7 @@ static const struct key {
     [PV_CONFIG_ADVERTISE] = {"advertise", "", "ADDRESS:PORT, comma separated, at most 8, or none",
                              "where other members find this node; empty: as listen tells",
                              ADVERTISE, offsetof(struct pv_config, advertise), 0, 0, NULL},
-    [PV_CONFIG_REPLICAS] = {"replicas", "3", "1 .. 64", "copies kept of everything", NUMBER,
+    [PV_CONFIG_REPLICAS] = {"replicas", "3", "1 .. 64", "copies kept of every blob, on as many members", NUMBER,
                             offsetof(struct pv_config, replicas), 1, PV_MEMBERS_MAX, NULL},
     [PV_CONFIG_ROLE] = {"role", "keyed", "keyed or blind",
                         "whether this node can read, or only keeps what it cannot read", CHOICE,

@@ -36,7 +36,6 @@ enum { PV_DB_APPLICATION_ID = 0x50565631 }; /* "PVV1" */
                 "ON CONFLICT(key) DO UPDATE SET value=excluded.value")                          \
     X(BLOB_GET, "SELECT seq,size,kind,held,home,lease_until FROM blob WHERE id=?1")             \
     X(BLOB_SCAN, "SELECT seq,size,kind,held,id FROM blob WHERE seq>=?1 ORDER BY seq LIMIT ?2")  \
-    X(BLOB_HELD_SCAN, "SELECT seq,held FROM blob WHERE seq>=?1 ORDER BY seq LIMIT ?2")          \
     X(BLOB_ROWS, "SELECT seq,size,kind,held,id,home,lease_until FROM blob "                     \
                  "WHERE seq>=?1 ORDER BY seq LIMIT ?2")                                         \
     X(BLOB_LAST, "SELECT coalesce(max(seq),0) FROM blob")                                       \

@@ -106,13 +106,6 @@ PV_MUST enum pv_err pv_store_unheld(struct pv_store *s, unsigned bit, uint64_t *
                                     struct pv_blob_info *out, size_t out_len, size_t *count,
                                     bool *end);
 
-/*
- * Adds to *count how many blobs, in order of arrival from seq *cursor on, have fewer than `copies`
- * copies with ours; *cursor and *end as above. Looks at <= PV_SCAN_ROWS_MAX rows.
- */
-PV_MUST enum pv_err pv_store_under_replicated(struct pv_store *s, unsigned copies, uint64_t *cursor,
-                                              uint64_t *count, bool *end);
-
 /* Blobs in order of arrival from seq *cursor on, at most max (<= PV_SCAN_ROWS_MAX). */
 PV_MUST enum pv_err pv_store_blobs(struct pv_store *s, uint64_t *cursor,
                                    struct pv_blob_row_info *out, size_t max, size_t *count,

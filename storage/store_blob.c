@@ -211,29 +211,6 @@ enum pv_err pv_store_last_blob(struct pv_store *s, uint64_t *seq)
     return err;
 }
 
-enum pv_err pv_store_under_replicated(struct pv_store *s, unsigned copies, uint64_t *cursor,
-                                      uint64_t *count, bool *end)
-{
-    uint64_t rows = 0, found = 0, at = *cursor;
-    struct pv_db *db = pv_store_take_reader(s);
-    struct pv_query q = pv_query(db, PV_SQL_BLOB_HELD_SCAN);
-    pv_bind_u64(&q, at);
-    pv_bind_u64(&q, PV_SCAN_ROWS_MAX);
-    while (pv_query_row(&q)) {
-        at = pv_col_u64(&q, 0) + 1;
-        found += 1 + (unsigned)__builtin_popcountll(pv_col_u64(&q, 1)) < copies;
-        rows++;
-    }
-    enum pv_err err = pv_query_end(&q);
-    pv_store_give_reader(s, db);
-    if (err == PV_OK) {
-        *count += found;
-        *cursor = at;
-        *end = rows < PV_SCAN_ROWS_MAX;
-    }
-    return err;
-}
-
 enum pv_err pv_store_holder(struct pv_store *s, const struct pv_id *node_id, unsigned *bit)
 {
     bool found = false;

@@ -107,8 +107,10 @@ const struct pv_command pv_commands[] = {
         .arguments = "KEY|NAME",
         .help = "what is known of a file: size, names, blobs, copies",
         .json = "{\"key\", \"size\", \"mtime_ms\", \"names\", \"inline\", \"private\", \"blobs\",\n"
-                "\"stored_bytes\", \"copies\", \"want\", \"missing_blobs\", \"author\",\n"
-                "\"more_names\"}: these names are not all",
+                "\"stored_bytes\", \"copies\" (none: all blobs are elsewhere), \"want\",\n"
+                "\"missing_blobs\", \"elsewhere_blobs\", \"author\",\n"
+                "\"more_names\"}: these names "
+                "are not all",
         .examples = "peervault stat report.pdf",
         .words_min = 1,
         .words_max = 1,
@@ -186,7 +188,8 @@ const struct pv_command pv_commands[] = {
             "{\"node\", \"version\", \"daemon\", \"pid\", \"uptime_s\", \"listen\", \"vault\", "
             "\"role\",\n"
             "\"blobs\", \"blob_bytes\", \"files\", \"names\", \"records\", \"pending\",\n"
-            "\"under_replicated\", \"disk_free_bytes\", \"disk_limit\", \"bandwidth\",\n"
+            "\"under_replicated\", \"undelivered\", \"extra_blobs\", \"extra_bytes\",\n"
+            "\"placed\", \"drained\", \"disk_free_bytes\", \"disk_limit\", \"bandwidth\",\n"
             "\"confined\", \"said_twice_by\",\n"
             "\"unknown_files\", \"bad_blobs\", \"quarantined\", \"oldest_unverified_ms\",\n"
             "\"members\", \"connected\", \"in_sync\", \"mem_used_bytes\", \"mem_limit_bytes\",\n"

@@ -259,8 +259,13 @@ static enum pv_exit print_stat(const struct pv_cli *cli, const json_t *r)
     printf("%-9s %lld", "blobs", (long long)pv_json_int(r, "blobs"));
     if (pv_json_int(r, "missing_blobs") > 0)
         printf(", %lld of them not here", (long long)pv_json_int(r, "missing_blobs"));
-    printf("\n%-9s %lld of %lld\n", "copies", (long long)pv_json_int(r, "copies"),
-           (long long)pv_json_int(r, "want"));
+    if (pv_json_int(r, "elsewhere_blobs") > 0)
+        printf(", %lld of them kept by others only", (long long)pv_json_int(r, "elsewhere_blobs"));
+    if (json_object_get(r, "copies") == NULL)
+        printf("\n%-9s on other members: see `peervault where`\n", "copies");
+    else
+        printf("\n%-9s %lld of %lld\n", "copies", (long long)pv_json_int(r, "copies"),
+               (long long)pv_json_int(r, "want"));
     printf("%-9s %s\n", "private", json_is_true(json_object_get(r, "private")) ? "yes" : "no");
     printf("%-9s %s\n", "author", pv_json_text(r, "author"));
     return pv_out_flush();

@@ -25,7 +25,7 @@ const struct pv_option pv_key_export_options[] = {
 const struct pv_option pv_daemon_options[] = {
     {"listen", 0, false, "ADDR:PORT", "default 127.0.0.1:3000; port 0: any free one"},
     {"peer", 0, true, "ADDR:PORT", "a node to connect to; may be repeated"},
-    {"replicas", 0, false, "R", "copies of everything, default 3"},
+    {"replicas", 0, false, "R", "copies of every blob, default 3"},
     ROLE_OPTION,
     {.name = NULL},
 };

@@ -45,6 +45,25 @@ static void print_daemon(const json_t *s)
         line("confined", confined);
 }
 
+/* What lies here and belongs elsewhere. */
+static void print_places(const json_t *s)
+{
+    long long undelivered = (long long)pv_json_int(s, "undelivered");
+    if (json_is_false(json_object_get(s, "placed")))
+        printf("%-9s no share of what is stored: %s\n", "places",
+               json_is_true(json_object_get(s, "drained"))
+                   ? "all of it is on other members, this node may go"
+                   : "other members are taking it over");
+    if (undelivered > 0)
+        printf("%-9s %lld blobs that other members are to get\n", "moving", undelivered);
+    if (pv_json_int(s, "extra_blobs") > 0) {
+        printf("%-9s %lld blobs that belong to other members, ", "extra",
+               (long long)pv_json_int(s, "extra_blobs"));
+        print_size(s, "extra_bytes");
+        fputc('\n', stdout);
+    }
+}
+
 /* What reading everything again and again found. */
 static void print_checked(const json_t *s)
 {
@@ -96,6 +115,7 @@ static void print_status(const json_t *s)
     printf("\n%-9s %lld, ", "blobs", (long long)pv_json_int(s, "blobs"));
     print_size(s, "blob_bytes");
     printf(", %lld with too few copies\n", (long long)pv_json_int(s, "under_replicated"));
+    print_places(s);
     print_checked(s);
     printf("%-9s ", "disk");
     print_size(s, "disk_free_bytes");

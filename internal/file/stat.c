@@ -9,6 +9,7 @@
 #include "internal/file/lookup.h"
 #include "internal/file/open_record.h"
 #include "internal/file/tree_walk.h"
+#include "internal/node/places.h"
 
 #include <string.h>
 
@@ -37,8 +38,10 @@ struct stating {
     struct pv_budget_wait wait;
     bool descend, end; /* the next entry is a node: load it; there is none */
     struct pv_entry next_node;
-    uint64_t blobs, stored_bytes, missing;
-    unsigned copies; /* of the least copied blob */
+    struct pv_places places;
+    uint64_t blobs, stored_bytes;
+    uint64_t missing, elsewhere; /* not here: though they belong here; as they do not */
+    unsigned copies;             /* of the least copied blob that we know of */
 };
 
 static void release(struct stating *s)
@@ -68,39 +71,47 @@ static void answer(struct stating *s)
 {
     const struct pv_file_body *b = &s->lookup.body;
     char key[PV_ID_HEX_LEN + 1], author[PV_NODE_TEXT_LEN];
-    size_t active = pv_members_active(s->files->config.node);
+    size_t active = pv_members_active(s->files->config.node), want = active;
     unsigned copies = s->copies;
     if (b->is_inline) /* a record: everywhere, once it has left */
         copies = s->lookup.pending || active < 2 ? 1 : 2;
+    else if (active > s->files->config.replicas)
+        want = s->files->config.replicas;
+    bool is_known = b->is_inline || s->elsewhere < s->blobs;
     pv_id_hex(key, &b->sha256);
     pv_node_id_format(author, &s->author);
     pv_request_ok(
         s->rq,
-        json_pack("{s:s, s:I, s:I, s:O, s:b, s:b, s:b, s:I, s:I, s:i, s:I, s:I, s:s}", "key", key,
-                  "size", (json_int_t)b->size, "mtime_ms", (json_int_t)b->mtime_ms, "names",
+        json_pack("{s:s, s:I, s:I, s:O, s:b, s:b, s:b, s:I, s:I, s:o*, s:I, s:I, s:I, s:s}", "key",
+                  key, "size", (json_int_t)b->size, "mtime_ms", (json_int_t)b->mtime_ms, "names",
                   s->names, "more_names", (int)s->has_more_names, "inline", (int)b->is_inline,
                   "private", (int)b->is_private, "blobs", (json_int_t)s->blobs, "stored_bytes",
-                  (json_int_t)s->stored_bytes, "copies", (int)copies, "want", (json_int_t)active,
-                  "missing_blobs", (json_int_t)s->missing, "author", author));
+                  (json_int_t)s->stored_bytes, "copies", is_known ? json_integer(copies) : NULL,
+                  "want", (json_int_t)want, "missing_blobs", (json_int_t)s->missing,
+                  "elsewhere_blobs", (json_int_t)s->elsewhere, "author", author));
     release(s);
 }
 
 /* ---- the walk ---- */
 
-static enum pv_err count_blob(struct stating *s, const struct pv_id *id,
+static enum pv_err count_blob(struct stating *s, const struct pv_entry *e,
                               const struct pv_job_context *ctx)
 {
     struct pv_blob_info info;
-    enum pv_err err = pv_store_blob(ctx->store, id, &info);
+    enum pv_err err = pv_store_blob(ctx->store, &e->id, &info);
     unsigned copies = 0;
+    s->blobs++;
     if (err == PV_OK) {
         s->stored_bytes += info.size;
         copies = 1 + (unsigned)__builtin_popcountll(info.held);
     } else if (err == PV_E_NOT_FOUND) {
-        s->missing++;
         err = PV_OK;
+        if (!pv_places_ours(&s->places, &e->id, (uint8_t)e->kind)) {
+            s->elsewhere++;
+            return PV_OK;
+        }
+        s->missing++;
     }
-    s->blobs++;
     if (copies < s->copies)
         s->copies = copies;
     return err;
@@ -115,7 +126,7 @@ static void run_count(struct pv_job *job, const struct pv_job_context *ctx)
         s->end = !pv_tree_walk_next(&s->walk, &s->next_node);
         if (s->end)
             return;
-        job->err = count_blob(s, &s->next_node.id, ctx);
+        job->err = count_blob(s, &s->next_node, ctx);
         s->descend = s->next_node.kind == PV_BLOB_NODE;
     }
 }
@@ -158,6 +169,7 @@ static void on_counted(struct pv_job *job)
 static void count_on(struct stating *s)
 {
     s->running = true;
+    pv_places_now(s->files->config.node, &s->places);
     s->job = (struct pv_job){.run = run_count, .done = on_counted};
     pv_node_submit(s->files->config.node, &s->job);
 }

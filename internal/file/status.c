@@ -1,5 +1,6 @@
 /* status: what the node knows of itself. */
 #include "internal/file/files_private.h"
+#include "internal/file/tally.h"
 #include "storage/scrub_state.h"
 
 #include <string.h>
@@ -15,9 +16,7 @@ struct status {
     size_t lost_count;
     uint64_t quarantined;
     bool scanned; /* the blobs' copies are to be counted */
-    unsigned copies;
-    uint64_t cursor, under_replicated;
-    bool end;
+    struct pv_tally tally;
 };
 
 static void run_counts(struct pv_job *job, const struct pv_job_context *ctx)
@@ -41,8 +40,7 @@ static void run_counts(struct pv_job *job, const struct pv_job_context *ctx)
 static void run_scan(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct status *s = PV_CONTAINER_OF(job, struct status, job);
-    job->err =
-        pv_store_under_replicated(ctx->store, s->copies, &s->cursor, &s->under_replicated, &s->end);
+    job->err = pv_tally_slice(&s->tally, ctx->store);
 }
 
 /* Blobs that the disk refused to read, in the last pass or in this one. */
@@ -108,6 +106,35 @@ static json_t *describe_scrub(const struct status *s)
                      since != 0 ? json_integer(since) : NULL);
 }
 
+/* NULL: no memory. */
+static json_t *describe_copies(const struct status *s)
+{
+    const struct pv_tally *t = &s->tally;
+    bool is_drained = !t->places.placed && t->places.table.count > 0 && t->undelivered == 0 &&
+                      s->counts.pending == 0;
+    json_t *o = json_object();
+    if (!s->scanned || o == NULL)
+        return o;
+    if (json_object_set_new(o, "under_replicated", json_integer((json_int_t)t->under_replicated)) ||
+        json_object_set_new(o, "undelivered", json_integer((json_int_t)t->undelivered)) ||
+        json_object_set_new(o, "extra_blobs", json_integer((json_int_t)t->extra)) ||
+        json_object_set_new(o, "extra_bytes", json_integer((json_int_t)t->extra_bytes)) ||
+        json_object_set_new(o, "placed", json_boolean(t->places.placed)) ||
+        json_object_set_new(o, "drained", json_boolean(is_drained))) {
+        json_decref(o);
+        return NULL;
+    }
+    return o;
+}
+
+/* Adds what part says, and releases it; false if part is NULL, or for want of memory. */
+static bool add_part(json_t *o, json_t *part)
+{
+    bool complete = part != NULL && json_object_update(o, part) == 0;
+    json_decref(part);
+    return complete;
+}
+
 /* What the server says of itself, and what the node does. NULL: no memory for all of it. */
 static json_t *describe(const struct status *s)
 {
@@ -124,35 +151,29 @@ static json_t *describe(const struct status *s)
     if (f->config.describe_status != NULL)
         f->config.describe_status(f->config.arg, o);
     bool healthy = json_array_size(problems) == 0;
-    json_t *under = s->scanned ? json_integer((json_int_t)s->under_replicated) : NULL;
     json_t *part = json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o*, s:b, s:o}", "node",
-        text, "blobs", (json_int_t)c->blobs, "blob_bytes", (json_int_t)c->blob_bytes, "files",
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "node", text,
+        "blobs", (json_int_t)c->blobs, "blob_bytes", (json_int_t)c->blob_bytes, "files",
         (json_int_t)c->files, "names", (json_int_t)c->names, "records", (json_int_t)c->records,
         "pending", (json_int_t)c->pending, "disk_free_bytes", (json_int_t)c->disk_free_bytes,
         "unknown_files", (json_int_t)c->unknown_files, "members", (json_int_t)pv_members_active(n),
         "connected", (json_int_t)count, "in_sync", (json_int_t)in_sync, "mem_used_bytes",
-        (json_int_t)f->memory.used_bytes, "under_replicated", under, "healthy", (int)healthy,
-        "problems", problems);
-    json_t *scrub = describe_scrub(s);
-    if (json_object_update(part, scrub) != 0) {
-        json_decref(part);
-        part = NULL;
-    }
-    json_decref(scrub);
-    bool complete = part != NULL && (under != NULL || !s->scanned);
-    if (!complete || json_object_update(o, part) != 0) {
+        (json_int_t)f->memory.used_bytes, "healthy", (int)healthy, "problems", problems);
+    bool complete = add_part(o, part);
+    complete = add_part(o, describe_scrub(s)) && complete;
+    complete = add_part(o, describe_copies(s)) && complete;
+    if (!complete) {
         json_decref(o);
         o = NULL;
     }
-    json_decref(part);
     return o;
 }
 
 static void go_on(struct pv_job *job)
 {
     struct status *s = PV_CONTAINER_OF(job, struct status, job);
-    if (s->rq != NULL && job->err == PV_OK && s->scanned && !s->end) {
+    if (s->rq != NULL && job->err == PV_OK && s->scanned && !s->tally.end) {
+        pv_places_now(s->files->config.node, &s->tally.places);
         *job = (struct pv_job){.run = run_scan, .done = go_on};
         pv_node_submit(s->files->config.node, job);
         return;
@@ -175,7 +196,6 @@ static const struct pv_request_ops status_ops = {.on_cancel = status_on_cancel};
 
 void pv_query_status(struct pv_files *f, struct pv_request *rq)
 {
-    size_t active = pv_members_active(f->config.node);
     struct status *s = pv_calloc(1, sizeof *s);
     if (s == NULL) {
         pv_request_fail(rq, PV_EXIT_FAILED, "out of memory");
@@ -184,7 +204,6 @@ void pv_query_status(struct pv_files *f, struct pv_request *rq)
     s->files = f;
     s->rq = rq;
     s->scanned = json_is_true(json_object_get(rq->args, "copies"));
-    s->copies = active < f->config.replicas ? (unsigned)active : f->config.replicas;
     rq->op = s;
     rq->ops = &status_ops;
     s->job = (struct pv_job){.run = run_counts, .done = go_on};

@@ -72,3 +72,16 @@ void pv_places_find(const struct pv_places *p, const struct pv_blob_info *blob,
     if (blob->kind == PV_BLOB_NODE)
         out->targets |= keyed;
 }
+
+bool pv_places_ours(const struct pv_places *p, const struct pv_id *id, uint8_t kind)
+{
+    struct pv_place_order order;
+    if (p->table.count == 0) /* the records were lost: nobody else is known to have it */
+        return true;
+    if (!p->placed)
+        return false;
+    if (kind == PV_BLOB_NODE && p->table.members[p->self].keyed)
+        return true;
+    pv_placement_order(&p->table, id, &order);
+    return (pv_place_owners(&order) >> p->self & 1) != 0;
+}

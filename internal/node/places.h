@@ -32,6 +32,8 @@ struct pv_place {
     uint64_t holders; /* who has acknowledged a copy, but ourselves */
     uint64_t targets; /* who should have one now: owners, substitutes, keyed members if a node */
 };
+/* Whether a copy of it belongs here: what is missing although it does is damage, or on its way. */
+bool pv_places_ours(const struct pv_places *p, const struct pv_id *id, uint8_t kind);
 void pv_places_find(const struct pv_places *p, const struct pv_blob_info *blob,
                     struct pv_place *out);
 

@@ -2,11 +2,12 @@
  * Push: the one machine that replicates blobs, for the first copies, a new member and a lost one.
  *
  * Out: for every connected member, blobs whose held bit of that member is clear are walked in order
- * of arrival and offered (STORE, at most PV_PUSH_OFFERED_MAX unanswered). WANT starts a stream,
- * read in slices when the link is writable; STORED sets the held bits; FULL leaves them clear until
- * the next walk. Among several live holders the one with the highest rendezvous score offers at
- * once, the one of rank r after r * PV_PUSH_RANK_MS: enough that in a full mesh each blob is
- * offered once, and soon enough where the mesh is not full.
+ * of arrival, and those that belong there (places.h) offered (STORE, at most PV_PUSH_OFFERED_MAX
+ * unanswered). WANT starts a stream, read in slices when the link is writable; STORED sets the held
+ * bits; FULL leaves them clear until the next walk, and lets others be substitutes meanwhile. Among
+ * several live holders the first one in the blob's order offers at once, the one of rank r after
+ * r * PV_PUSH_RANK_MS: enough that in a full mesh each blob is offered once, and soon enough where
+ * the mesh is not full.
  *
  * In: offers of what we have are answered STORED; the rest is wanted as far as the inbound budget,
  * PV_STREAMS_MAX and PV_STREAM_BYTES_MAX allow, never twice at once. A body is verified in a pool

@@ -11,6 +11,7 @@
 
 #include "internal/base/map.h"
 #include "internal/file/tree_walk.h"
+#include "internal/node/places.h"
 #include "internal/node/repair.h"
 #include "internal/upkeep/upkeep_private.h"
 #include "storage/backup.h"
@@ -85,6 +86,7 @@ struct pv_verify {
     struct pv_verify_slot slots[PV_VERIFY_REPAIRS];
     void (*findings_done)(struct pv_verify *v);
 
+    struct pv_places places; /* chunks that belong elsewhere are not missed */
     uint64_t record_seq;
     struct pv_verify_root roots[PV_VERIFY_ROOTS];
     size_t root_count, root_next;

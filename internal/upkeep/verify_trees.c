@@ -115,9 +115,11 @@ static enum pv_err look_at(struct pv_verify *v, const struct pv_entry *e,
     if (e->kind == PV_BLOB_NODE)
         return look_at_node(v, e, ctx);
     enum pv_err err = pv_store_blob(ctx->store, &e->id, &info);
-    if (err == PV_E_NOT_FOUND)
+    if (err != PV_E_NOT_FOUND)
+        return err;
+    if (pv_places_ours(&v->places, &e->id, (uint8_t)e->kind))
         find(v, e, PV_CHECK_MISSING);
-    return err == PV_E_NOT_FOUND ? PV_OK : err;
+    return PV_OK;
 }
 
 /* Garbage collection takes what no file needs any more, also while we look. */
@@ -250,6 +252,7 @@ static void on_walked(struct pv_verify *v, enum pv_err err)
 
 static void walk_on(struct pv_verify *v)
 {
+    pv_places_now(v->files->config.node, &v->places);
     pv_verify_submit(v, run_walk, on_walked);
 }
 

@@ -321,41 +321,6 @@ Test(store, unheld_walks_in_order_of_arrival)
     pvt_vault_free(v);
 }
 
-Test(store, copies_are_counted_a_thousand_rows_at_a_time)
-{
-    struct pvt_vault *v = pvt_vault_new_open();
-    const size_t n = PV_SCAN_ROWS_MAX + 5;
-    struct pvt_blob *blobs = calloc(n, sizeof *blobs);
-    struct pv_commit_op *ops = calloc(n, sizeof *ops);
-    struct pv_id nodes[2] = {{{3}}, {{4}}};
-    for (size_t i = 0; i < n; i++) {
-        blobs[i] = pvt_blob_make((uint32_t)i, 304);
-        ops[i] = pvt_blob_op(&blobs[i]);
-        ops[i].u.blob.has_holder = i < 7;
-        ops[i].u.blob.holder = nodes[0];
-    }
-    cr_assert_eq(pvt_commit(v, ops, n), PV_OK);
-    struct pv_commit_op more = {
-        .type = PV_COMMIT_HELD,
-        .u.held = {.node_id = nodes[1], .ids = &blobs[n - 1].id, .count = 1, .held = true}};
-    cr_assert_eq(pvt_commit(v, &more, 1), PV_OK);
-    const uint64_t first[] = {0, PV_SCAN_ROWS_MAX - 7, PV_SCAN_ROWS_MAX};
-    const uint64_t second[] = {0, 4, 5};
-    for (unsigned copies = 1; copies <= 3; copies++) {
-        uint64_t cursor = 0, count = 0;
-        bool end;
-        cr_assert_eq(pv_store_under_replicated(v->store, copies, &cursor, &count, &end), PV_OK);
-        cr_assert(!end && count == first[copies - 1]);
-        cr_assert_eq(pv_store_under_replicated(v->store, copies, &cursor, &count, &end), PV_OK);
-        cr_assert(end && count == first[copies - 1] + second[copies - 1]);
-    }
-    for (size_t i = 0; i < n; i++)
-        pvt_blob_free(&blobs[i]);
-    free(blobs);
-    free(ops);
-    pvt_vault_free(v);
-}
-
 Test(store, says_whether_it_can_be_written)
 {
     static const struct {
