@@ -88,6 +88,18 @@ struct pv_address_body {
     char addresses[PV_ADDRESSES_MAX][PV_ADDRESS_MAX + 1]; /* "host:port" */
 };
 
+/* Type 6, clear: which cluster key is in use, and what is to become of the others. One register
+ * for all: pv_rid_cluster. */
+enum { PV_CLUSTER_KIDS_MAX = 16 };
+struct pv_cluster_body {
+    size_t count; /* 1..16 different ones */
+    struct pv_cluster_kid {
+        struct pv_kid kid;
+        uint64_t retire_s; /* from then on it opens nothing; 0: not said. The first is active: 0 */
+    } keys[PV_CLUSTER_KIDS_MAX];
+};
+void pv_rid_cluster(struct pv_id *rid);
+
 /* dst has room for PV_RECORD_BODY_MAX. file and name: the author part is filled in and signed from
  * seed, hlc and flags. PV_E_INVALID: a field out of range. */
 PV_MUST enum pv_err pv_file_body_encode(uint8_t *dst, size_t *len, const struct pv_file_body *body,
@@ -100,6 +112,8 @@ PV_MUST enum pv_err pv_member_body_encode(uint8_t *dst, size_t *len,
                                           const struct pv_member_body *body);
 PV_MUST enum pv_err pv_address_body_encode(uint8_t *dst, size_t *len,
                                            const struct pv_address_body *body);
+PV_MUST enum pv_err pv_cluster_body_encode(uint8_t *dst, size_t *len,
+                                           const struct pv_cluster_body *body);
 
 /* PV_E_CORRUPT: anything malformed. PV_E_UNSUPPORTED: a body version, or a kind of name, that this
  * version does not know. verify: also the inner signature, PV_E_AUTH. */
@@ -110,6 +124,8 @@ PV_MUST enum pv_err pv_name_body_decode(struct pv_name_body *out, const uint8_t 
 PV_MUST enum pv_err pv_member_body_decode(struct pv_member_body *out, const uint8_t *src,
                                           size_t len);
 PV_MUST enum pv_err pv_address_body_decode(struct pv_address_body *out, const uint8_t *src,
+                                           size_t len);
+PV_MUST enum pv_err pv_cluster_body_decode(struct pv_cluster_body *out, const uint8_t *src,
                                            size_t len);
 
 #endif

@@ -28,11 +28,11 @@ void pv_hello_make(struct pv_msg_hello *out, const struct pv_session_context *ct
     }
 }
 
-bool pv_hello_proves(const struct pv_msg_hello *m, const struct pv_session_context *ctx,
-                     const uint8_t hash[static PV_HASH_LEN], bool dialler,
-                     const struct pv_id *node_id)
+size_t pv_hello_proves(const struct pv_msg_hello *m, const struct pv_session_context *ctx,
+                       const uint8_t hash[static PV_HASH_LEN], bool dialler,
+                       const struct pv_id *node_id, struct pv_kid proven[PV_HELLO_PROOFS_MAX])
 {
-    bool proven = false;
+    size_t count = 0;
     for (size_t i = 0; i < m->proof_count; i++) {
         for (size_t k = 0; k < ctx->readable_count; k++) {
             const struct pv_cluster_keys *keys = ctx->readable[k];
@@ -40,9 +40,10 @@ bool pv_hello_proves(const struct pv_msg_hello *m, const struct pv_session_conte
                 continue;
             uint8_t expected[PV_KEY_LEN];
             prove(expected, keys, hash, dialler, node_id);
-            proven |= pv_secret_equal(expected, m->proofs[i].proof, sizeof expected);
+            if (pv_secret_equal(expected, m->proofs[i].proof, sizeof expected))
+                proven[count++] = keys->kid; /* kids differ: one for each proof at most */
             pv_wipe(expected, sizeof expected);
         }
     }
-    return proven;
+    return count;
 }

@@ -15,9 +15,9 @@
 /* What we say: ctx->hello with version, role and features of the handshake, and our proofs. */
 void pv_hello_make(struct pv_msg_hello *out, const struct pv_session_context *ctx,
                    const uint8_t hash[static PV_HASH_LEN], bool dialler);
-/* Whether m proves one of the keys that we can read with. dialler: the prover dialled. */
-bool pv_hello_proves(const struct pv_msg_hello *m, const struct pv_session_context *ctx,
-                     const uint8_t hash[static PV_HASH_LEN], bool dialler,
-                     const struct pv_id *node_id);
+/* How many of the keys that we can read with m proves, and which. dialler: the prover dialled. */
+size_t pv_hello_proves(const struct pv_msg_hello *m, const struct pv_session_context *ctx,
+                       const uint8_t hash[static PV_HASH_LEN], bool dialler,
+                       const struct pv_id *node_id, struct pv_kid proven[PV_HELLO_PROOFS_MAX]);
 
 #endif

@@ -23,7 +23,7 @@ const char *pv_msg_name(uint8_t type)
         [PV_MSG_FETCH] = "FETCH",     [PV_MSG_CANCEL] = "CANCEL", [PV_MSG_FULL] = "FULL",
         [PV_MSG_LOST] = "LOST",       [PV_MSG_DIGEST] = "DIGEST", [PV_MSG_RECORD] = "RECORD",
         [PV_MSG_TOKEN] = "TOKEN",     [PV_MSG_JOIN] = "JOIN",     [PV_MSG_ERROR] = "ERROR",
-        [PV_MSG_GOODBYE] = "GOODBYE",
+        [PV_MSG_GOODBYE] = "GOODBYE", [PV_MSG_KEY] = "KEY",
     };
     return type < PV_COUNT(names) && names[type] != NULL ? names[type] : "?";
 }

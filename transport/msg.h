@@ -40,7 +40,9 @@ enum pv_msg_type {
     PV_MSG_JOIN = 18,
     PV_MSG_ERROR = 19,
     PV_MSG_GOODBYE = 20,
+    PV_MSG_KEY = 21, /* between two that set PV_FEATURE_KEYS */
 };
+enum pv_feature { PV_FEATURE_KEYS = 1 };
 const char *pv_msg_name(uint8_t type); /* "?" when unknown */
 
 enum {
@@ -196,5 +198,20 @@ struct pv_msg_token { /* a secret: wipe it */
 };
 void pv_msg_put_token(struct pv_wr *w, const struct pv_msg_token *m);
 PV_MUST enum pv_err pv_msg_get_token(struct pv_rd *r, struct pv_msg_token *m);
+
+/*
+ * KEY (msg_join.c), between members that both proved a cluster key: the GIVE of another one that
+ * the receiver has not proved, and its answer HAVE, once the key is on its disk.
+ */
+enum pv_key_kind { PV_KEY_GIVE = 1, PV_KEY_HAVE = 2 };
+
+struct pv_msg_key { /* may hold a secret: wipe it */
+    uint8_t kind;   /* enum pv_key_kind */
+    uint64_t created_s;
+    uint8_t cluster_key[PV_KEY_LEN]; /* of a GIVE */
+    struct pv_kid kid;               /* of a HAVE */
+};
+void pv_msg_put_key(struct pv_wr *w, const struct pv_msg_key *m);
+PV_MUST enum pv_err pv_msg_get_key(struct pv_rd *r, struct pv_msg_key *m);
 
 #endif

@@ -1,4 +1,4 @@
-/* JOIN and TOKEN: the messages that carry secrets. See msg.c for how codecs are made. */
+/* JOIN, TOKEN and KEY: the messages that carry secrets. See msg.c for how codecs are made. */
 #include "crypto/body.h"
 #include "internal/base/mem.h"
 #include "transport/msg.h"
@@ -118,6 +118,38 @@ enum pv_err pv_msg_get_token(struct pv_rd *r, struct pv_msg_token *m)
     m->overlap_until_s = pv_rd_u64(r);
     pv_rd_text(r, pv_rd_u16(r), m->text, PV_TOKEN_LEN_MAX);
     if (pv_rd_end(r) == PV_OK && pv_token_check(m->text, &weak) == PV_OK)
+        return PV_OK;
+    pv_wipe(m, sizeof *m);
+    return PV_E_PROTOCOL;
+}
+
+/* ---- KEY ---- */
+
+void pv_msg_put_key(struct pv_wr *w, const struct pv_msg_key *m)
+{
+    pv_wr_u8(w, PV_MSG_KEY);
+    pv_wr_u8(w, m->kind);
+    if (m->kind == PV_KEY_GIVE) {
+        pv_wr_u64(w, m->created_s);
+        pv_wr_bytes(w, m->cluster_key, PV_KEY_LEN);
+    } else {
+        pv_wr_bytes(w, m->kid.b, PV_KID_LEN);
+    }
+}
+
+enum pv_err pv_msg_get_key(struct pv_rd *r, struct pv_msg_key *m)
+{
+    memset(m, 0, sizeof *m);
+    m->kind = pv_rd_u8(r);
+    if (m->kind == PV_KEY_GIVE) {
+        m->created_s = pv_rd_u64(r);
+        pv_rd_copy(r, m->cluster_key, PV_KEY_LEN);
+    } else if (m->kind == PV_KEY_HAVE) {
+        pv_rd_copy(r, m->kid.b, PV_KID_LEN);
+    } else {
+        return PV_E_PROTOCOL;
+    }
+    if (pv_rd_end(r) == PV_OK)
         return PV_OK;
     pv_wipe(m, sizeof *m);
     return PV_E_PROTOCOL;

@@ -97,8 +97,9 @@ static void on_hello(struct pv_session *s, struct pv_rd *r)
         pv_session_end(s, PV_E_PROTOCOL, PV_REFUSED_HELLO, NULL);
         return;
     }
-    s->peer.keyed =
-        pv_hello_proves(hello, s->ctx, s->peer.hash, !s->dialler, &s->peer.handshake.node_id);
+    s->peer.proven_count = pv_hello_proves(hello, s->ctx, s->peer.hash, !s->dialler,
+                                           &s->peer.handshake.node_id, s->peer.proven);
+    s->peer.keyed = s->peer.proven_count > 0;
     pv_handshake_free(s->handshake);
     s->handshake = NULL;
     s->state = UP;
@@ -112,6 +113,11 @@ static void on_hello(struct pv_session *s, struct pv_rd *r)
 }
 
 /* ---- messages ---- */
+
+static bool has_feature(const struct pv_session *s, uint32_t feature)
+{
+    return (s->ctx->handshake.features & s->peer.handshake.features & feature) != 0;
+}
 
 static void on_ping(struct pv_session *s, struct pv_rd *r)
 {
@@ -190,6 +196,11 @@ static void on_message(struct pv_session *s, const uint8_t *plain, size_t len)
     case PV_MSG_ERROR:
     case PV_MSG_JOIN:
     case PV_MSG_TOKEN:
+    case PV_MSG_KEY:
+        if (type == PV_MSG_KEY && !has_feature(s, PV_FEATURE_KEYS)) {
+            pv_session_fault(s, "message of a feature that is not agreed");
+            return;
+        }
         s->waiting = (struct pv_session_effect){
             .type = PV_SESSION_MSG, .msg_type = type, .bytes = r.p, .len = pv_rd_left(&r)};
         s->has_waiting = true;

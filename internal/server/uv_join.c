@@ -83,11 +83,12 @@ static bool is_own_cluster(const struct pv_keyring *own, const struct pv_session
 {
     const struct pv_cluster_keys *readable[PV_KEYRING_KEYS_MAX];
     struct pv_session_context ours = {.readable = readable};
+    struct pv_kid proven[PV_HELLO_PROOFS_MAX];
     for (size_t i = 0; i < own->key_count; i++)
         if (own->keys[i].state != PV_KEY_RETIRED)
             readable[ours.readable_count++] = &own->keys[i].keys;
     return pv_hello_proves(&peer->hello, &ours, peer->hash, !peer->dialled,
-                           &peer->handshake.node_id);
+                           &peer->handshake.node_id, proven) > 0;
 }
 
 static void on_up(void *ctx, pv_link link, const struct pv_session_peer *peer, const char *address)

@@ -78,6 +78,7 @@ static enum pv_err small_again(struct pv_rd *r)
 {
     static struct pv_msg_hello hello;
     static struct pv_msg_token token;
+    static struct pv_msg_key key;
     struct pv_msg_ping ping;
     char text[PV_MSG_TEXT_MAX + 1];
     uint32_t stream;
@@ -89,6 +90,8 @@ static enum pv_err small_again(struct pv_rd *r)
         pv_msg_put_hello(&w, &hello);
     else if (type == PV_MSG_TOKEN && (err = pv_msg_get_token(r, &token)) == PV_OK)
         pv_msg_put_token(&w, &token);
+    else if (type == PV_MSG_KEY && (err = pv_msg_get_key(r, &key)) == PV_OK)
+        pv_msg_put_key(&w, &key);
     else if ((type == PV_MSG_PING || type == PV_MSG_PONG) &&
              (err = pv_msg_get_ping(r, &ping)) == PV_OK)
         pv_msg_put_ping(&w, type, &ping);

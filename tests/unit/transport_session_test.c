@@ -54,14 +54,17 @@ Test(session, proof_is_bound_to_session_side_and_node)
     struct pv_msg_hello m;
     uint8_t hash[PV_HASH_LEN] = {1}, other_hash[PV_HASH_LEN] = {2};
     struct pv_id other = {{7}};
+    struct pv_kid proven[PV_HELLO_PROOFS_MAX];
     node_init(&n, 1);
     pv_hello_make(&m, &n.ctx, hash, true);
-    cr_assert(pv_hello_proves(&m, &n.ctx, hash, true, &n.identity.node_id));
-    cr_assert_not(pv_hello_proves(&m, &n.ctx, other_hash, true, &n.identity.node_id));
-    cr_assert_not(pv_hello_proves(&m, &n.ctx, hash, false, &n.identity.node_id), "reflected");
-    cr_assert_not(pv_hello_proves(&m, &n.ctx, hash, true, &other), "borrowed");
+    cr_assert_eq(pv_hello_proves(&m, &n.ctx, hash, true, &n.identity.node_id, proven), 1);
+    cr_assert_arr_eq(proven[0].b, n.cluster.kid.b, PV_KID_LEN);
+    cr_assert_not(pv_hello_proves(&m, &n.ctx, other_hash, true, &n.identity.node_id, proven));
+    cr_assert_not(pv_hello_proves(&m, &n.ctx, hash, false, &n.identity.node_id, proven),
+                  "reflected");
+    cr_assert_not(pv_hello_proves(&m, &n.ctx, hash, true, &other, proven), "borrowed");
     m.proofs[0].proof[31] ^= 1;
-    cr_assert_not(pv_hello_proves(&m, &n.ctx, hash, true, &n.identity.node_id));
+    cr_assert_not(pv_hello_proves(&m, &n.ctx, hash, true, &n.identity.node_id, proven));
     node_release(&n);
 }
 
@@ -72,7 +75,7 @@ Test(session, messages_pass_and_unknown_ones_end_it)
     const uint8_t passing[] = {PV_MSG_STORE, PV_MSG_WANT,      PV_MSG_STORED, PV_MSG_GET,
                                PV_MSG_FOUND, PV_MSG_NOT_FOUND, PV_MSG_FETCH,  PV_MSG_CANCEL,
                                PV_MSG_FULL,  PV_MSG_LOST,      PV_MSG_DIGEST, PV_MSG_RECORD,
-                               PV_MSG_JOIN,  PV_MSG_TOKEN,     PV_MSG_ERROR};
+                               PV_MSG_JOIN,  PV_MSG_TOKEN,     PV_MSG_ERROR,  PV_MSG_KEY};
     for (unsigned type = 0; type < 256; type++) {
         bool passes = memchr(passing, (int)type, sizeof passing) != NULL;
         const uint8_t payload[] = {(uint8_t)type, 1, 2, 3};
@@ -93,6 +96,21 @@ Test(session, messages_pass_and_unknown_ones_end_it)
             cr_assert_eq(f->a.end.goodbye, PV_BYE_PROTOCOL);
             cr_assert_eq(f->a.end.err, PV_E_CLOSED);
         }
+        fix_free(f);
+    }
+}
+
+/* A message of a later day than the first version. */
+Test(session, keys_pass_only_where_both_say_so)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        const uint8_t payload[] = {PV_MSG_KEY, 1};
+        struct fix *f = fix_new();
+        f->a.node.ctx.handshake.features = 4 | (i & 1);
+        f->b.node.ctx.handshake.features = 4 | (i >> 1);
+        connect_both(f);
+        say(f, payload, sizeof payload);
+        cr_assert_eq(f->b.down, i != 3, "case %u", i);
         fix_free(f);
     }
 }
