@@ -73,7 +73,7 @@ uint8_t pv_role_find(const char *text); /* 0: it names no role, or is NULL */
 struct pv_member_body {
     uint32_t generation;
     bool expelled;
-    bool stale;                  /* unheard for 90 days: no longer placed */
+    bool stale;                  /* no longer placed: unheard for 90 days, or drained */
     uint8_t role;                /* enum pv_role */
     uint8_t weight;              /* 1..16 */
     uint8_t subject[PV_PUB_LEN]; /* node id = SHA-256 of it */

@@ -100,6 +100,8 @@ static const char *said(const char *result)
                  {"expected", "will be a member when it connects here"},
                  {"blocked", "is blocked on this node"},
                  {"expelled", "is expelled, on all nodes"},
+                 {"draining", "gives its share to the others; `peervault status` there says when "
+                              "all is given"},
                  {"forgotten", "was no member; nothing is decided about it any more"}};
     for (size_t i = 0; i < PV_COUNT(texts); i++)
         if (strcmp(texts[i].result, result) == 0)
@@ -136,6 +138,11 @@ enum pv_exit pv_cmd_peers_allow(const struct pv_cli *cli, const struct pv_args *
 enum pv_exit pv_cmd_peers_block(const struct pv_cli *cli, const struct pv_args *args)
 {
     return decide(cli, args, "block");
+}
+
+enum pv_exit pv_cmd_peers_drain(const struct pv_cli *cli, const struct pv_args *args)
+{
+    return decide(cli, args, "drain");
 }
 
 enum pv_exit pv_cmd_peers_forget(const struct pv_cli *cli, const struct pv_args *args)

@@ -216,8 +216,9 @@ const struct pv_command pv_commands[] = {
                 "\"skew_ms\",\n"
                 "\"connected_s\", \"in_sync\", \"offered\", \"wanted\", \"in_bytes\", "
                 "\"in_rate\",\n"
-                "\"out_bytes\", \"out_rate\", \"last_error\"}; of blocked and allowed ones\n"
-                "\"until_ms\", \"reason\"; of banned ones \"banned_s\", \"reason\"",
+                "\"out_bytes\", \"out_rate\", \"last_error\", \"draining\"}; of blocked\n"
+                "and allowed ones \"until_ms\", \"reason\"; of banned ones \"banned_s\",\n"
+                "\"reason\"",
         .run = pv_cmd_peers,
     },
     {
@@ -250,6 +251,21 @@ const struct pv_command pv_commands[] = {
         .words_min = 1,
         .words_max = 1,
         .run = pv_cmd_peers_block,
+    },
+    {
+        .name = "peers drain",
+        .arguments = "NODE",
+        .help = "let the other members take over what a node keeps",
+        .details =
+            "Before a machine goes for good: it stays a member and can be used, but nothing\n"
+            "is kept there any more, and what only it keeps is copied to the others. When\n"
+            "`status` says there that it may go, `peers forget` it. `peers allow` gives it\n"
+            "a share again. NODE may be the node itself.",
+        .json = "{\"node\", \"result\": \"draining\"}",
+        .examples = "peervault peers drain 5kq2",
+        .words_min = 1,
+        .words_max = 1,
+        .run = pv_cmd_peers_drain,
     },
     {
         .name = "peers forget",

@@ -47,6 +47,7 @@ enum pv_exit pv_cmd_peers(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_peers_allow(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_peers_block(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_peers_forget(const struct pv_cli *cli, const struct pv_args *args);
+enum pv_exit pv_cmd_peers_drain(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_invite(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_invite_confirm(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_join(const struct pv_cli *cli, const struct pv_args *args);

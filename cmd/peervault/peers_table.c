@@ -58,6 +58,8 @@ static void print_peer(const json_t *p)
            number(skew, p, "skew_ms", " ms"), size(in, p, "in_bytes"), size(in_rate, p, "in_rate"),
            size(out, p, "out_bytes"), size(out_rate, p, "out_rate"),
            yes_no(p, "in_sync", "yes", "no"));
+    if (json_is_true(json_object_get(p, "draining")))
+        fputs("draining. ", stdout);
     if (json_is_integer(json_object_get(p, "banned_s"))) {
         pv_duration_text(up, (uint64_t)pv_json_int(p, "banned_s") * 1000);
         printf("banned for %s because of ", up);

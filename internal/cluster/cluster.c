@@ -29,10 +29,15 @@ bool pv_cluster_request(struct pv_cluster *c, struct pv_request *rq)
     static const struct {
         const char *op;
         void (*start)(struct pv_cluster *c, struct pv_request *rq);
-    } table[] = {{"peers", pv_query_peers},     {"ping", pv_query_ping},
-                 {"allow", pv_query_allow},     {"block", pv_query_block},
-                 {"forget", pv_query_forget},   {"invite", pv_query_invite},
-                 {"confirm", pv_query_confirm}, {"token_rotate", pv_query_token_rotate}};
+    } table[] = {{"peers", pv_query_peers},
+                 {"ping", pv_query_ping},
+                 {"allow", pv_query_allow},
+                 {"block", pv_query_block},
+                 {"forget", pv_query_forget},
+                 {"drain", pv_query_drain},
+                 {"invite", pv_query_invite},
+                 {"confirm", pv_query_confirm},
+                 {"token_rotate", pv_query_token_rotate}};
     const char *op = json_string_value(json_object_get(rq->args, "op"));
     for (size_t i = 0; op != NULL && i < PV_COUNT(table); i++) {
         if (strcmp(op, table[i].op) == 0) {

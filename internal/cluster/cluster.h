@@ -3,7 +3,7 @@
  *
  *   peers.c      who they are, and how they are reached
  *   ping.c       the way to one of them, measured
- *   decisions.c  allow, block, forget
+ *   decisions.c  allow, block, forget, drain
  *   invite.c     a code that lets one machine join; guest.c: who comes with it
  *   token.c      the token, replaced while the cluster runs
  *   secrets.h    tokens and invites, changed while the node runs

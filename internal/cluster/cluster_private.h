@@ -19,6 +19,7 @@ void pv_query_ping(struct pv_cluster *c, struct pv_request *rq);
 void pv_query_allow(struct pv_cluster *c, struct pv_request *rq);
 void pv_query_block(struct pv_cluster *c, struct pv_request *rq);
 void pv_query_forget(struct pv_cluster *c, struct pv_request *rq);
+void pv_query_drain(struct pv_cluster *c, struct pv_request *rq);
 void pv_query_invite(struct pv_cluster *c, struct pv_request *rq);
 void pv_query_confirm(struct pv_cluster *c, struct pv_request *rq); /* guest.c */
 void pv_query_token_rotate(struct pv_cluster *c, struct pv_request *rq);

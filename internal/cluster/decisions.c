@@ -1,4 +1,4 @@
-/* allow, block and forget: what the operator decides about other nodes. */
+/* allow, block, forget and drain: what the operator decides about other nodes. */
 #include "internal/cluster/cluster_private.h"
 #include "internal/node/decide.h"
 
@@ -67,6 +67,8 @@ static void fail(struct pv_request *rq, enum pv_decision_kind kind, enum pv_err 
         pv_request_fail(rq, PV_EXIT_NOT_FOUND,
                         "this node is no member, and nothing was decided "
                         "about it here");
+    else if (err == PV_E_BUSY)
+        pv_request_fail(rq, PV_EXIT_FAILED, "no other member is there to take its share");
     else if (err == PV_E_AUTH)
         pv_request_fail(rq, PV_EXIT_DENIED,
                         "a blind node decides about nobody but by block: ask a keyed one");
@@ -85,11 +87,10 @@ static void fail(struct pv_request *rq, enum pv_decision_kind kind, enum pv_err 
 
 static void on_decided(void *arg, enum pv_err err, enum pv_decided decided)
 {
-    static const char *const words[] = {[PV_DECIDED_MEMBER] = "member",
-                                        [PV_DECIDED_EXPECTED] = "expected",
-                                        [PV_DECIDED_BLOCKED] = "blocked",
-                                        [PV_DECIDED_EXPELLED] = "expelled",
-                                        [PV_DECIDED_DROPPED] = "forgotten"};
+    static const char *const words[] = {
+        [PV_DECIDED_MEMBER] = "member",     [PV_DECIDED_EXPECTED] = "expected",
+        [PV_DECIDED_BLOCKED] = "blocked",   [PV_DECIDED_EXPELLED] = "expelled",
+        [PV_DECIDED_DRAINING] = "draining", [PV_DECIDED_DROPPED] = "forgotten"};
     struct decision *d = arg;
     char text[PV_NODE_TEXT_LEN];
     pv_node_id_format(text, &d->node_id);
@@ -191,4 +192,9 @@ void pv_query_block(struct pv_cluster *c, struct pv_request *rq)
 void pv_query_forget(struct pv_cluster *c, struct pv_request *rq)
 {
     start(c, rq, PV_DECIDE_FORGET);
+}
+
+void pv_query_drain(struct pv_cluster *c, struct pv_request *rq)
+{
+    start(c, rq, PV_DECIDE_DRAIN);
 }

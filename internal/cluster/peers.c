@@ -14,6 +14,9 @@ static json_t *connected_peer(const struct pv_cluster *c, const struct pv_node_p
         "rtt_ms", p->rtt_ms != UINT64_MAX ? json_integer((json_int_t)p->rtt_ms) : NULL, "skew_ms",
         (json_int_t)p->skew_ms, "connected_s", (json_int_t)(up_ms / 1000), "in_sync",
         (int)p->in_sync, "offered", (json_int_t)p->offered, "wanted", (json_int_t)p->wanted);
+    const struct pv_member *m = pv_members_find(pv_cluster_node(c), &p->node_id);
+    if (peer != NULL && m != NULL && m->body.stale)
+        (void)json_object_set_new(peer, "draining", json_true());
     if (peer != NULL && c->config.describe_link != NULL)
         c->config.describe_link(c->config.arg, p->link, peer);
     return peer;
@@ -23,8 +26,8 @@ static json_t *absent_peer(const struct pv_member *m)
 {
     char text[PV_NODE_TEXT_LEN];
     pv_node_id_format(text, &m->node_id);
-    return json_pack("{s:s, s:s, s:s}", "node", text, "state", "absent", "role",
-                     pv_role_name(m->body.role));
+    return json_pack("{s:s, s:s, s:s, s:o*}", "node", text, "state", "absent", "role",
+                     pv_role_name(m->body.role), "draining", m->body.stale ? json_true() : NULL);
 }
 
 /* A node that is kept out here, or that will be let in. */

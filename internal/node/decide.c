@@ -7,6 +7,7 @@
 
 #include "internal/node/clear_records.h"
 #include "internal/node/node_private.h"
+#include "internal/node/places.h"
 
 #include <string.h>
 
@@ -112,7 +113,7 @@ static enum pv_err allow(struct pv_decide *d, struct pv_node *n, const struct pv
         return PV_E_LIMIT;
     d->decided = PV_DECIDED_MEMBER;
     struct pv_member_body body = now;
-    body.expelled = false;
+    body.expelled = body.stale = false;
     body.role = about->role != 0 ? about->role : body.role;
     body.weight = about->weight != 0 ? about->weight : body.weight;
     if (what->has_zone)
@@ -147,14 +148,41 @@ static enum pv_err forget(struct pv_decide *d, struct pv_node *n, const struct p
     return write_record(d, n, &m->body, &body);
 }
 
+/* Old versions know this flag, too: to them it is a member that has been away for long. */
+static enum pv_err drain(struct pv_decide *d, struct pv_node *n, const struct pv_id *id)
+{
+    const struct pv_member *m = pv_members_find(n, id);
+    struct pv_places p;
+    unsigned index;
+    if (m == NULL || m->body.expelled)
+        return PV_E_NOT_FOUND;
+    d->decided = PV_DECIDED_DRAINING;
+    pv_places_now(n, &p);
+    if (p.table.count == 1 && pv_placement_find(&p.table, id, &index))
+        return PV_E_BUSY;
+    struct pv_member_body body = m->body;
+    body.stale = true;
+    return write_record(d, n, &m->body, &body);
+}
+
+static bool is_for_others(const struct pv_node *n, enum pv_decision_kind kind)
+{
+    const struct pv_member *self = pv_members_find(n, &n->config.identity->node_id);
+    bool ends_drain = kind == PV_DECIDE_ALLOW && self != NULL && self->body.stale;
+    return kind != PV_DECIDE_DRAIN && !ends_drain;
+}
+
 static enum pv_err prepare(struct pv_decide *d, struct pv_node *n, const struct pv_decision *what)
 {
-    if (pv_id_equal(&what->about.node_id, &n->config.identity->node_id))
+    const struct pv_id *id = &what->about.node_id;
+    if (pv_id_equal(id, &n->config.identity->node_id) && is_for_others(n, what->kind))
         return PV_E_INVALID;
     if (what->kind == PV_DECIDE_BLOCK)
         return block(d, n, what);
     if (pv_keyring_active(n->config.keyring) == NULL)
         return PV_E_AUTH;
+    if (what->kind == PV_DECIDE_DRAIN)
+        return drain(d, n, id);
     return what->kind == PV_DECIDE_ALLOW ? allow(d, n, what) : forget(d, n, what);
 }
 

@@ -2,7 +2,10 @@
  * An operator's decision about another node.
  *
  *   allow    it belongs. A node whose key is known gets a member record, which all members learn;
- *            any other gets one when it comes (policy.h). Lifts a block of this node's.
+ *            any other gets one when it comes (policy.h). Lifts a block of this node's, and ends a
+ *            drain.
+ *   drain    it stays a member, and is given no share of the blobs any more: its record says stale,
+ *            and what it keeps goes to the others
  *   block    it gets no session here, whatever the others think; its sessions end at once
  *   forget   it belongs no more, anywhere: its member record says expelled, its sessions end on
  *            every member that learns of it. What it wrote stays.
@@ -16,7 +19,7 @@
 #include "internal/node/node.h"
 #include "internal/node/policy.h"
 
-enum pv_decision_kind { PV_DECIDE_ALLOW, PV_DECIDE_BLOCK, PV_DECIDE_FORGET };
+enum pv_decision_kind { PV_DECIDE_ALLOW, PV_DECIDE_BLOCK, PV_DECIDE_FORGET, PV_DECIDE_DRAIN };
 
 struct pv_decision {
     enum pv_decision_kind kind;
@@ -34,15 +37,17 @@ enum pv_decided {
     PV_DECIDED_EXPECTED, /* allow: it will be one when it connects */
     PV_DECIDED_BLOCKED,
     PV_DECIDED_EXPELLED,
+    PV_DECIDED_DRAINING,
     PV_DECIDED_DROPPED, /* forget: it was no member; what had been allowed or blocked is forgotten
                          */
 };
 
 /*
- * done runs once, later, unless cancelled: OK; INVALID: this node itself; NOT_FOUND: forget of a
- * node that nothing is known of; AUTH: a blind node decides about nobody but by block; LIMIT: too
- * many members or entries; UNAVAILABLE: the clock (pv_node_next_hlc); NOMEM; any error of the
- * commit: a block is in force all the same, until this process ends.
+ * done runs once, later, unless cancelled: OK; INVALID: this node itself (it may be drained, and
+ * allowed again); NOT_FOUND: forget of a node that nothing is known of, drain of one that is no
+ * member; BUSY: drain of the last one that has a share; AUTH: a blind node decides about nobody but
+ * by block; LIMIT: too many members or entries; UNAVAILABLE: the clock (pv_node_next_hlc); NOMEM;
+ * any error of the commit: a block is in force all the same, until this process ends.
  */
 struct pv_decide;
 typedef void (*pv_decide_done)(void *arg, enum pv_err err, enum pv_decided decided);

@@ -1,5 +1,6 @@
 /* What an operator decides about other nodes: the table of it, and what the cores do with it. */
 #include "internal/node/decide.h"
+#include "internal/node/places.h"
 #include "tests/support/node/nodes.h"
 
 #include <criterion/criterion.h>
@@ -266,5 +267,46 @@ Test(decide, a_token_is_taken_from_keyed_members_only)
     cr_assert_eq(heard, 1);
     cr_assert_not(pvt_connected(&net, 0, 1));
     cr_assert_eq(net.nodes[0].last_goodbye, PV_BYE_PROTOCOL);
+    pvt_nodes_release(&net);
+}
+
+static bool has_share(unsigned at, unsigned node)
+{
+    struct pv_places p;
+    unsigned index;
+    pv_places_now(core(at), &p);
+    return pv_placement_find(&p.table, id_of(node), &index);
+}
+
+Test(decide, a_drained_member_stays_one_without_a_share_until_it_is_allowed)
+{
+    pvt_nodes_init(&net, 3);
+    pvt_connect_all(&net);
+    pvt_advance(&net, 10000);
+    cr_assert_eq(decide_about(0, PV_DECIDE_DRAIN, 1), PV_OK);
+    cr_assert_eq(got.decided, PV_DECIDED_DRAINING);
+    pvt_settle(&net);
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert(has_share(i, 0) && !has_share(i, 1) && has_share(i, 2), "on node %u", i);
+    cr_assert(pvt_connected(&net, 0, 1));
+    cr_assert_eq(decide_about(0, PV_DECIDE_DRAIN, 1), PV_OK, "twice is once");
+    cr_assert_eq(decide_about(1, PV_DECIDE_ALLOW, 1), PV_OK, "its own operator may as well");
+    pvt_settle(&net);
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert(has_share(i, 1), "on node %u", i);
+    cr_assert_eq(decide_about(1, PV_DECIDE_ALLOW, 1), PV_E_INVALID);
+    pvt_nodes_release(&net);
+}
+
+Test(decide, somebody_must_keep_a_share)
+{
+    static const struct pv_policy_entry stranger = {.node_id = {{9}}};
+    pvt_nodes_init(&net, 2);
+    pvt_connect_all(&net);
+    pvt_advance(&net, 10000);
+    cr_assert_eq(decide(0, PV_DECIDE_DRAIN, stranger), PV_E_NOT_FOUND);
+    cr_assert_eq(decide_about(0, PV_DECIDE_DRAIN, 0), PV_OK);
+    cr_assert_eq(decide_about(0, PV_DECIDE_DRAIN, 1), PV_E_BUSY);
+    cr_assert(has_share(0, 1) && !has_share(0, 0));
     pvt_nodes_release(&net);
 }
