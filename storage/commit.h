@@ -79,6 +79,9 @@ struct pv_commit_op {
             const uint8_t *env; /* borrowed until done */
             size_t len;
             bool pending;
+            /* Only if the current record of the register is this one, by its hash; zeros: if there
+             * is none. NULL: whatever there is. */
+            const struct pv_id *expected;
             bool has_link; /* a live name record: the file it points to */
             struct pv_id link_file_rid;
             bool has_prefix; /* a live file record: pv_key_prefix_tag of its key */

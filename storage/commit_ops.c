@@ -325,6 +325,13 @@ static enum pv_err insert_record(struct pv_batch *b, const struct pv_commit_op *
     return err;
 }
 
+static bool is_expected(const struct pv_commit_op *op, const struct current *old)
+{
+    static const struct pv_id none;
+    const struct pv_id *expected = op->u.record.expected;
+    return expected == NULL || pv_id_equal(expected, old->buf != NULL ? &old->rec.hash : &none);
+}
+
 static enum pv_err put_record(struct pv_batch *b, struct pv_commit_op *op)
 {
     struct pv_record rec;
@@ -339,6 +346,8 @@ static enum pv_err put_record(struct pv_batch *b, struct pv_commit_op *op)
         b->effects.hlc = rec.hlc;
     if (old.buf != NULL && pv_id_equal(&rec.hash, &old.rec.hash))
         goto out;
+    if (!is_expected(op, &old))
+        goto out; /* nobody's version: it was not to be written then */
     if (old.buf != NULL && pv_record_cmp(&rec, &old.rec) <= 0) {
         if (rec.type == PV_RECORD_NAME)
             err = keep_history(b->s->writer, &rec, op->u.record.env, op->u.record.len);

@@ -137,6 +137,10 @@
       "a further decision is refused", "internal/node/policy.c") \
     X(LOG_BURST, 50, "lines at once about what strangers and bad peers do", \
       "then one a second; further ones are counted", "internal/base/log.c") \
+    X(WATCHERS_MAX, 32, "clients that watch", \
+      "a further one is refused", "internal/file/watch.c") \
+    X(WATCH_WAITING_MAX, 1048576, "bytes of changes to be told to those that watch", \
+      "further ones are only counted", "internal/file/watch.c") \
     X(VALUE_MAX, 59392, "bytes of a value", \
       "a longer one is refused", "crypto/body.c") \
     /* memory: the shares are those of the default mem_limit, and scale with it */ \

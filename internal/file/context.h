@@ -8,13 +8,15 @@
 #include "internal/base/mem.h"
 #include "internal/base/timers.h"
 #include "internal/file/files.h"
+#include "internal/file/watch.h"
 
 struct pv_files {
     struct pv_files_config config;
     struct pv_budget memory;
     struct pv_timers timers;
     unsigned upgrades; /* ingest.c: small uploads that turned out longer and await memory */
-    unsigned uploads;  /* that may still use blobs without a record */
+    struct pv_watching *watching;
+    unsigned uploads; /* that may still use blobs without a record */
 };
 
 #endif

@@ -8,6 +8,11 @@
 _Static_assert((int)PV_FILES_MEMORY_MIN >= (int)PV_INGEST_STREAM_BYTES,
                "one upload always fits into the budget");
 
+static void committed(void *arg, const struct pv_commit *c)
+{
+    pv_watching_committed(arg, c);
+}
+
 enum pv_err pv_files_new(struct pv_files **out, const struct pv_files_config *config)
 {
     if (config->memory_bytes < PV_FILES_MEMORY_MIN)
@@ -18,6 +23,11 @@ enum pv_err pv_files_new(struct pv_files **out, const struct pv_files_config *co
     f->config = *config;
     pv_budget_init(&f->memory, "files", config->memory_bytes);
     pv_timers_init(&f->timers);
+    if (pv_watching_new(&f->watching, f) != PV_OK) {
+        pv_free(f);
+        return PV_E_NOMEM;
+    }
+    pv_node_observe(config->node, committed, f->watching);
     *out = f;
     return PV_OK;
 }
@@ -28,6 +38,7 @@ void pv_files_free(struct pv_files *f)
         return;
     PV_ASSERT(f->uploads == 0);
     PV_ASSERT(pv_list_empty(&f->timers.waiting));
+    pv_watching_free(f->watching);
     pv_budget_release(&f->memory);
     pv_free(f);
 }
@@ -40,7 +51,9 @@ void pv_files_request(struct pv_files *f, struct pv_request *rq)
     } table[] = {
         {"store", pv_ingest_start},    {"get", pv_retrieve_start},    {"ls", pv_query_ls},
         {"stat", pv_query_stat},       {"rm", pv_query_rm},           {"status", pv_query_status},
-        {"restore", pv_query_restore}, {"history", pv_query_history},
+        {"restore", pv_query_restore}, {"history", pv_query_history}, {"value", pv_query_value},
+        {"set", pv_write_set},         {"unset", pv_write_unset},     {"undo", pv_write_undo},
+        {"watch", pv_query_watch},
     };
     bool keyed = pv_keyring_active(pv_node_config(f->config.node)->keyring) != NULL;
     const char *op = json_string_value(json_object_get(rq->args, "op"));

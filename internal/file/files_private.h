@@ -12,6 +12,11 @@ void pv_query_stat(struct pv_files *f, struct pv_request *rq);
 void pv_query_rm(struct pv_files *f, struct pv_request *rq);
 void pv_query_status(struct pv_files *f, struct pv_request *rq);
 void pv_query_restore(struct pv_files *f, struct pv_request *rq);
+void pv_query_value(struct pv_files *f, struct pv_request *rq);
+void pv_write_set(struct pv_files *f, struct pv_request *rq);
+void pv_write_unset(struct pv_files *f, struct pv_request *rq);
+void pv_write_undo(struct pv_files *f, struct pv_request *rq);
+void pv_query_watch(struct pv_files *f, struct pv_request *rq);
 void pv_query_history(struct pv_files *f, struct pv_request *rq);
 
 #endif

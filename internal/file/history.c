@@ -32,7 +32,30 @@ static void run(struct pv_job *job, const struct pv_job_context *ctx)
     struct telling *t = PV_CONTAINER_OF(job, struct telling, job);
     job->err = pv_versions_read(&t->versions, t->name, t->name_len, ctx);
     for (size_t i = 0; job->err == PV_OK && i < t->versions.count; i++)
-        job->err = look_at_file(&t->told[i], &t->versions.list[i], ctx);
+        if (!t->versions.list[i].is_value)
+            job->err = look_at_file(&t->told[i], &t->versions.list[i], ctx);
+}
+
+/* A value, with its bytes unless it is long, or was removed then. */
+static void tell_value(struct telling *t, const struct pv_version *v)
+{
+    char sha256[PV_ID_HEX_LEN + 1], author[PV_NODE_TEXT_LEN];
+    bool has_data = v->has_bytes && !v->is_removal;
+    pv_node_id_format(author, &v->author);
+    json_t *event =
+        json_pack("{s:s, s:b, s:I, s:s, s:b, s:b, s:b}", "event", "version", "value", 1,
+                  "written_ms", (json_int_t)pv_hlc_ms(v->hlc), "author", author, "deleted",
+                  (int)v->is_removal, "current", (int)v->is_current, "data", (int)has_data);
+    pv_id_hex(sha256, &v->sha256);
+    if (event != NULL && !v->is_removal &&
+        (json_object_set_new(event, "sha256", json_string(sha256)) != 0 ||
+         json_object_set_new(event, "size", json_integer((json_int_t)v->value_len)) != 0)) {
+        json_decref(event);
+        event = NULL;
+    }
+    t->rq->io->event(t->rq, event);
+    if (has_data)
+        t->rq->io->data(t->rq, t->versions.bytes.data + v->bytes_at, v->value_len, true);
 }
 
 static void tell(struct telling *t, size_t i)
@@ -63,10 +86,14 @@ static void on_done(struct pv_job *job)
         pv_lookup_refuse(t->files, t->rq, &none, job->err);
     } else if (t->rq != NULL) {
         for (size_t i = 0; i < t->versions.count; i++)
-            tell(t, i);
+            if (t->versions.list[i].is_value)
+                tell_value(t, &t->versions.list[i]);
+            else
+                tell(t, i);
         pv_request_ok(t->rq, json_pack("{s:I, s:I}", "versions", (json_int_t)t->versions.count,
                                        "unreadable", (json_int_t)t->versions.unreadable));
     }
+    pv_versions_release(&t->versions);
     pv_free(t);
 }
 

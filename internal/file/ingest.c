@@ -91,6 +91,9 @@ void pv_ingest_fail(struct pv_ingest *in, enum pv_err err)
                         "storage full: free disk space or raise disk_limit, then store it again");
     else if (err == PV_E_CANCELLED)
         pv_request_fail(rq, PV_EXIT_UNAVAILABLE, "the server is stopping: store it again later");
+    else if (err == PV_E_EXISTS)
+        pv_request_fail(rq, PV_EXIT_FAILED,
+                        "not stored, its name means a value: give it another one, or --replace");
     else
         pv_request_fail(rq, pv_exit_of(err), "cannot store: %s", pv_err_text(err));
 }
@@ -333,14 +336,6 @@ static void on_cancel(struct pv_request *rq)
 
 static const struct pv_request_ops ingest_ops = {.on_data = on_data, .on_cancel = on_cancel};
 
-static bool get_bool(const json_t *args, const char *key, bool *out)
-{
-    const json_t *v = json_object_get(args, key);
-    if (v != NULL)
-        *out = json_is_true(v);
-    return v == NULL || json_is_boolean(v);
-}
-
 static bool get_integer(const json_t *args, const char *key, json_int_t max, json_int_t *out)
 {
     const json_t *v = json_object_get(args, key);
@@ -365,9 +360,10 @@ static const char *parse(struct pv_ingest *in, const struct pv_request *rq, json
     if (!get_integer(rq->args, "copies", PV_MEMBERS_MAX, &copies) ||
         (copies == 0 && json_object_get(rq->args, "copies") != NULL))
         return "`copies` must be 1 to 64";
-    if (!get_bool(rq->args, "private", &in->is_private) ||
-        !get_bool(rq->args, "wait", &in->wait_for_copies))
-        return "`private` and `wait` must be true or false";
+    if (!pv_request_bool(rq, "private", &in->is_private) ||
+        !pv_request_bool(rq, "replace", &in->replaces_value) ||
+        !pv_request_bool(rq, "wait", &in->wait_for_copies))
+        return "`private`, `replace` and `wait` must be true or false";
     in->mtime_ms = (uint64_t)mtime_ms;
     in->copies = (unsigned)copies;
     return NULL;

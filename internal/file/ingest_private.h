@@ -85,6 +85,7 @@ struct pv_ingest_digest {
 struct pv_ingest_records {
     struct pv_job job;
     struct pv_sha256 *sha;
+    bool replaces_value;
     struct pv_file_records written;
     struct pv_commit_op ops[3];
 };
@@ -99,7 +100,8 @@ struct pv_ingest {
     size_t name_len; /* 0: no name is bound */
     uint64_t mtime_ms, epoch;
     bool is_private, wait_for_copies;
-    unsigned copies; /* asked for; 0: the default */
+    bool replaces_value; /* the name may be that of a value */
+    unsigned copies;     /* asked for; 0: the default */
 
     struct pv_budget_wait memory_wait;
     size_t charged;

@@ -6,6 +6,7 @@
  * a cancelled request changes nothing about what has to be published.
  */
 #include "internal/file/ingest_private.h"
+#include "internal/file/meaning.h"
 
 #include <string.h>
 
@@ -19,8 +20,13 @@ void pv_ingest_records_release(struct pv_ingest *in)
 static void run_records(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct pv_ingest_records *r = PV_CONTAINER_OF(job, struct pv_ingest_records, job);
+    bool is_value = false;
     pv_sha256_final(r->sha, r->written.file.sha256.b);
-    job->err = pv_file_records_seal(&r->written, ctx);
+    job->err = PV_OK;
+    if (r->written.bind_len > 0 && !r->replaces_value)
+        job->err = pv_meaning_is_value(&is_value, r->written.bind, r->written.bind_len, ctx);
+    if (job->err == PV_OK)
+        job->err = is_value ? PV_E_EXISTS : pv_file_records_seal(&r->written, ctx);
 }
 
 /* ---- the reply ---- */
@@ -176,6 +182,7 @@ void pv_ingest_record(struct pv_ingest *in)
     struct pv_file_records *w = &r->written;
     w->bind = in->name;
     w->bind_len = in->name_len;
+    r->replaces_value = in->replaces_value;
     enum pv_err err = pv_file_records_begin(w, in->node);
     if (err != PV_OK) {
         struct pv_request *rq = in->rq;

@@ -4,6 +4,8 @@
  * the client as far as it takes them, then the next job goes on behind the last record. Memory is
  * one job's entries, however many names a file has.
  *
+ * With `values` it lists those instead: an entry for each name that means one, with its bytes.
+ *
  * A page (`limit`) ends behind a job; its cursor is what was being read and the last record of it.
  * Records have an order that never changes, so what is written between two pages cannot make
  * another entry come twice or not at all.
@@ -12,7 +14,7 @@
  * all the others.
  */
 #include "internal/file/files_private.h"
-#include "internal/file/lookup.h"
+#include "internal/file/meaning.h"
 #include "internal/base/buf.h"
 #include "internal/file/open_record.h"
 
@@ -27,10 +29,13 @@ struct listing {
     bool running, end;
     char prefix[PV_NAME_MAX + 1];
     size_t prefix_len;
-    uint8_t type;       /* of the records that are read: names, then files */
-    struct pv_id after; /* the last of them that was read */
-    json_t *entries;    /* of the last job */
-    size_t given;       /* how many of them the client has */
+    uint8_t type;        /* of the records that are read: names, then files */
+    struct pv_id after;  /* the last of them that was read */
+    json_t *entries;     /* of the last job */
+    size_t given;        /* how many of them the client has */
+    bool values;         /* these are listed, and nothing else */
+    struct pv_buf bytes; /* of the values among the entries, one behind the other */
+    size_t bytes_given;
     uint64_t total, unreadable;
     uint64_t limit;          /* entries after which the page may end */
     struct pv_buf batch;     /* envelopes with their lengths, inside a job */
@@ -65,6 +70,20 @@ static enum pv_err add_entry(struct listing *l, const struct pv_name_body *name)
     return json_array_append_new(l->entries, entry) == 0 ? PV_OK : PV_E_NOMEM;
 }
 
+static enum pv_err add_value(struct listing *l, const struct pv_name_body *name)
+{
+    json_t *entry = pv_meaning_describe(name, json_pack("{s:s, s:b}", "event", "entry", "data", 1));
+    size_t members = json_object_size(entry);
+    if (entry != NULL)
+        pv_json_set_name(entry, name->name, name->name_len);
+    if (entry == NULL || json_object_size(entry) != members + 1 ||
+        pv_buf_append(&l->bytes, name->value, name->value_len) != PV_OK) {
+        json_decref(entry);
+        return PV_E_NOMEM;
+    }
+    return json_array_append_new(l->entries, entry) == 0 ? PV_OK : PV_E_NOMEM;
+}
+
 /* A name whose file is not here (removed, or yet to come) is not listed, nor is one that was bound
  * anew under a newer cluster key. */
 static enum pv_err list_name(struct listing *l, const struct pv_record *rec, const uint8_t *plain,
@@ -73,6 +92,8 @@ static enum pv_err list_name(struct listing *l, const struct pv_record *rec, con
     struct pv_name_body name;
     struct pv_id current;
     enum pv_err err = pv_name_body_decode(&name, plain, rec->body_len, false);
+    if (err == PV_OK && name.is_value != l->values)
+        return PV_OK;
     if (err == PV_OK &&
         (name.name_len < l->prefix_len || memcmp(name.name, l->prefix, l->prefix_len) != 0))
         return PV_OK;
@@ -80,6 +101,8 @@ static enum pv_err list_name(struct listing *l, const struct pv_record *rec, con
         err = pv_lookup_name_rid(&current, name.name, name.name_len, ctx);
     if (err == PV_OK && !pv_id_equal(&current, &rec->rid))
         return PV_OK;
+    if (err == PV_OK && l->values)
+        return add_value(l, &name);
     if (err == PV_OK)
         err = pv_lookup_named(&l->lookup, &name, ctx);
     return err == PV_OK ? add_entry(l, &name) : err;
@@ -143,6 +166,7 @@ static void run(struct pv_job *job, const struct pv_job_context *ctx)
 static void release(struct listing *l)
 {
     json_decref(l->entries);
+    pv_buf_release(&l->bytes);
     pv_free(l);
 }
 
@@ -162,7 +186,7 @@ static void on_done(struct pv_job *job)
         release(l);
         return;
     }
-    if (l->end && l->type == PV_RECORD_NAME && l->prefix_len == 0) {
+    if (l->end && l->type == PV_RECORD_NAME && l->prefix_len == 0 && !l->values) {
         l->type = PV_RECORD_FILE;
         l->after = (struct pv_id){{0}};
         l->end = false;
@@ -186,18 +210,30 @@ static void finish(struct listing *l)
     release(l);
 }
 
+static void give_entry(struct listing *l)
+{
+    json_t *entry = json_array_get(l->entries, l->given++);
+    size_t len = (size_t)json_integer_value(json_object_get(entry, "size"));
+    l->rq->io->event(l->rq, json_incref(entry));
+    if (l->values) {
+        l->rq->io->data(l->rq, l->bytes.data + l->bytes_given, len, true);
+        l->bytes_given += len;
+    }
+    l->total++;
+}
+
 static void advance(struct listing *l)
 {
     while (!l->running && l->rq->io->writable(l->rq)) {
         if (l->given < json_array_size(l->entries)) {
-            l->rq->io->event(l->rq, json_incref(json_array_get(l->entries, l->given++)));
-            l->total++;
+            give_entry(l);
         } else if (l->end || l->total >= l->limit) {
             finish(l);
             return;
         } else {
             json_array_clear(l->entries);
-            l->given = 0;
+            pv_buf_reset(&l->bytes);
+            l->given = l->bytes_given = 0;
             l->running = true;
             l->job = (struct pv_job){.run = run, .done = on_done};
             pv_node_submit(l->files->config.node, &l->job);
@@ -252,6 +288,12 @@ void pv_query_ls(struct pv_files *f, struct pv_request *rq)
     l->rq = rq;
     l->entries = entries;
     l->type = PV_RECORD_NAME;
+    pv_buf_init(&l->bytes, 2 * BATCH_BYTES);
+    if (!pv_request_bool(rq, "values", &l->values)) {
+        pv_request_fail(rq, PV_EXIT_USAGE, "`values` must be true or false");
+        release(l);
+        return;
+    }
     if (pv_request_bytes(rq, "prefix", l->prefix, PV_NAME_MAX, &l->prefix_len) == PV_E_INVALID) {
         pv_request_fail(rq, PV_EXIT_USAGE, "malformed prefix");
         release(l);

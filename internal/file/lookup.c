@@ -229,6 +229,9 @@ enum pv_err pv_lookup_run(struct pv_lookup *l, const struct pv_job_context *ctx)
             return err;
     }
     err = find_name(l, ctx, &name);
+    l->is_value = err == PV_OK && name.is_value;
+    if (l->is_value)
+        return PV_E_NOT_FOUND;
     if (err == PV_OK) {
         l->by_name = true;
         l->name_sha256 = name.file_sha256;
@@ -244,10 +247,16 @@ enum pv_err pv_lookup_run(struct pv_lookup *l, const struct pv_job_context *ctx)
 void pv_lookup_refuse(struct pv_files *f, struct pv_request *rq, const struct pv_lookup *l,
                       enum pv_err err)
 {
+    if (err == PV_E_NOT_FOUND && l->is_value) {
+        pv_request_fail(rq, PV_EXIT_NOT_FOUND,
+                        "this name means a value, no file: see `peervault value`, `unset` and "
+                        "`undo`");
+        return;
+    }
     if (err == PV_E_NOT_FOUND) {
         size_t unheard = pv_members_unheard(f->config.node);
         if (unheard == 0)
-            pv_request_fail(rq, PV_EXIT_NOT_FOUND, "not found: no member has such a file");
+            pv_request_fail(rq, PV_EXIT_NOT_FOUND, "not found: no member has it");
         else
             pv_request_fail(rq, PV_EXIT_UNAVAILABLE,
                             "not found here, but %zu of %zu members could not be asked: try again "

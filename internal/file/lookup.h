@@ -15,7 +15,8 @@ struct pv_lookup {
     struct pv_id rid, hash; /* out: of the file record */
     bool pending;
     pv_hlc hlc;
-    bool by_name; /* the target was a name */
+    bool by_name;  /* the target was a name */
+    bool is_value; /* the target is a name, and that of a value: NOT_FOUND */
     struct pv_id name_rid, name_file_rid, name_sha256;
     struct pv_file_body body;
     uint8_t *plain; /* PV_RECORD_BODY_MAX bytes, made by the first run */

@@ -83,6 +83,8 @@ static enum pv_err bury_name(struct removal *r, const struct pv_id *rid,
         err = pv_name_body_decode(&name, r->plain, rec.body_len, false);
     if (err == PV_E_NOT_FOUND || err == PV_E_CORRUPT)
         return PV_OK; /* gone already, or nothing that anybody can see */
+    if (err == PV_OK && name.is_value)
+        return PV_OK; /* it does not mean the file any more */
     if (err == PV_OK) {
         name.author.hlc = r->hlc;
         name.author.flags = PV_RECORD_TOMBSTONE;

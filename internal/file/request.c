@@ -71,6 +71,16 @@ enum pv_err pv_request_bytes(const struct pv_request *rq, const char *key, char 
     return PV_OK;
 }
 
+bool pv_request_bool(const struct pv_request *rq, const char *key, bool *out)
+{
+    const json_t *value = json_object_get(rq->args, key);
+    if (value != NULL && !json_is_boolean(value))
+        return false;
+    if (value != NULL)
+        *out = json_is_true(value);
+    return true;
+}
+
 void pv_json_set_name(json_t *object, const char *name, size_t len)
 {
     json_t *string = memchr(name, '\0', len) == NULL ? json_stringn(name, len) : NULL;

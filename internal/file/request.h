@@ -54,6 +54,8 @@ void pv_request_ok(struct pv_request *rq, json_t *message);
  * for cap + 1. */
 PV_MUST enum pv_err pv_request_bytes(const struct pv_request *rq, const char *key, char *dst,
                                      size_t cap, size_t *len);
+/* *out stays as it is where key is not given. False: it is no bool. */
+bool pv_request_bool(const struct pv_request *rq, const char *key, bool *out);
 /* Sets name, or name_hex when the bytes are not UTF-8. */
 void pv_json_set_name(json_t *object, const char *name, size_t len);
 

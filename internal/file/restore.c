@@ -54,7 +54,7 @@ struct restoring {
 
 struct binding {
     struct pv_id sha256, file_rid;
-    bool is_live;
+    bool is_live, is_value;
 };
 
 /* What a name means, or meant when it was removed. */
@@ -73,7 +73,7 @@ static enum pv_err read_binding(struct binding *out, const char *name, size_t le
         err = pv_name_body_decode(&body, plain, rec.body_len, false);
     if (err == PV_OK)
         *out = (struct binding){body.file_sha256, body.file_rid,
-                                (rec.flags & PV_RECORD_TOMBSTONE) == 0};
+                                (rec.flags & PV_RECORD_TOMBSTONE) == 0, body.is_value};
     if (plain != NULL)
         pv_wipe(plain, PV_RECORD_BODY_MAX);
     pv_free(plain);
@@ -93,19 +93,21 @@ static void add_candidate(struct pv_lookup *l, const struct pv_id *sha256)
 static enum pv_err choose_version(struct restoring *r, struct binding *out,
                                   const struct pv_job_context *ctx)
 {
-    struct pv_versions *v = pv_malloc(sizeof *v);
+    struct pv_versions *v = pv_calloc(1, sizeof *v);
     enum pv_err err = v == NULL ? PV_E_NOMEM : pv_versions_read(v, r->target, r->target_len, ctx);
     for (size_t i = 0; err == PV_OK && i < v->count; i++) {
         const struct pv_version *version = &v->list[i];
         char hex[PV_ID_HEX_LEN + 1];
         pv_id_hex(hex, &version->sha256);
-        if (strncasecmp(hex, r->version, strlen(r->version)) != 0)
+        if (version->is_value || strncasecmp(hex, r->version, strlen(r->version)) != 0)
             continue;
         if (r->lookup.candidate_count == 0)
             *out = (struct binding){version->sha256, version->file_rid,
-                                    version->is_current && !version->is_removal};
+                                    version->is_current && !version->is_removal, false};
         add_candidate(&r->lookup, &version->sha256);
     }
+    if (v != NULL)
+        pv_versions_release(v);
     pv_free(v);
     if (err != PV_OK)
         return err;
@@ -119,6 +121,9 @@ static enum pv_err find_by_name(struct restoring *r, const struct pv_job_context
     struct binding b = {.is_live = false};
     enum pv_err err = r->version[0] != '\0' ? choose_version(r, &b, ctx)
                                             : read_binding(&b, r->target, r->target_len, ctx);
+    r->lookup.is_value = err == PV_OK && b.is_value;
+    if (r->lookup.is_value)
+        return PV_E_NOT_FOUND;
     if (err == PV_OK)
         err = pv_lookup_ever(&r->lookup, &b.file_rid, &b.sha256, &r->is_live, ctx);
     if (err != PV_OK)

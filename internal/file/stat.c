@@ -219,7 +219,7 @@ static enum pv_err read_names_of(struct stating *s, const struct pv_id *rid, uin
         err = pv_open_live(plain, &rec, &pending, &rids[i], ctx);
         if (err == PV_OK)
             err = pv_name_body_decode(&name, plain, rec.body_len, false);
-        if (err == PV_OK)
+        if (err == PV_OK && !name.is_value)
             err = add_name(s, &name);
         else if (err == PV_E_NOT_FOUND || err == PV_E_UNSUPPORTED || err == PV_E_CORRUPT)
             err = PV_OK; /* removed meanwhile, or nothing that we can read */

@@ -82,6 +82,18 @@ struct reading {
     enum pv_err err;
 };
 
+static void take_value(struct pv_versions *v, struct pv_version *out,
+                       const struct pv_name_body *name)
+{
+    static const struct pv_id none;
+    bool all = pv_id_equal(&v->wanted, &none);
+    pv_sha256(out->sha256.b, name->value, name->value_len);
+    if (all ? name->value_len > PV_VERSIONS_SHORT_MAX : !pv_id_equal(&v->wanted, &out->hash))
+        return;
+    out->bytes_at = v->bytes.len;
+    out->has_bytes = pv_buf_append(&v->bytes, name->value, name->value_len) == PV_OK;
+}
+
 static bool take_version(void *arg, const uint8_t *env, size_t len, bool pending)
 {
     struct reading *r = arg;
@@ -103,9 +115,14 @@ static bool take_version(void *arg, const uint8_t *env, size_t len, bool pending
     }
     struct pv_version *out = &r->v->list[r->v->count++];
     *out = (struct pv_version){.hlc = rec.hlc,
+                               .hash = rec.hash,
                                .sha256 = name.file_sha256,
                                .file_rid = name.file_rid,
+                               .is_value = name.is_value,
+                               .value_len = name.value_len,
                                .is_removal = (rec.flags & PV_RECORD_TOMBSTONE) != 0};
+    if (name.is_value)
+        take_value(r->v, out, &name);
     pv_node_id_of(&out->author, name.author.pub);
     return true;
 }
@@ -143,8 +160,7 @@ enum pv_err pv_versions_read(struct pv_versions *v, const char *name, size_t len
 {
     struct pv_id deciding;
     struct reading r = {.v = v, .ctx = ctx, .plain = pv_malloc(PV_RECORD_BODY_MAX)};
-    v->count = 0;
-    v->unreadable = 0;
+    pv_buf_init(&v->bytes, PV_VERSIONS_BYTES_MAX);
     enum pv_err err = r.plain == NULL ? PV_E_NOMEM : PV_OK;
     if (err == PV_OK)
         err = pv_lookup_name_rid(&deciding, name, len, ctx);
@@ -162,4 +178,9 @@ enum pv_err pv_versions_read(struct pv_versions *v, const char *name, size_t len
     if (err == PV_OK)
         qsort(v->list, v->count, sizeof v->list[0], newest_first);
     return err;
+}
+
+void pv_versions_release(struct pv_versions *v)
+{
+    pv_buf_release(&v->bytes);
 }

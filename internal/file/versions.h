@@ -4,6 +4,7 @@
 #ifndef PV_FILE_VERSIONS_H
 #define PV_FILE_VERSIONS_H
 
+#include "internal/base/buf.h"
 #include "internal/file/lookup.h"
 
 /*
@@ -22,18 +23,28 @@ PV_MUST enum pv_err pv_lookup_ever_rid(struct pv_lookup *l, const struct pv_id *
 enum { PV_VERSIONS_MAX = PV_KEYRING_KEYS_MAX * (PV_HISTORY_MAX + 1) };
 struct pv_version {
     pv_hlc hlc;
-    struct pv_id author; /* node id */
-    struct pv_id sha256, file_rid;
-    bool is_removal; /* the name was removed: it meant this file before */
+    struct pv_id author;           /* node id */
+    struct pv_id hash;             /* of its record */
+    struct pv_id sha256, file_rid; /* of the file; of a value its own, and zeros */
+    bool is_value;
+    size_t value_len; /* of a value */
+    bool has_bytes;   /* they are in `bytes`, from */
+    size_t bytes_at;
+    bool is_removal; /* the name was removed: it meant this file before, or some value */
     bool is_current; /* this is what counts, on every node that has the same records */
 };
 struct pv_versions {
     struct pv_version list[PV_VERSIONS_MAX]; /* newest first */
     size_t count;
     uint64_t unreadable; /* passed over: malformed, of a later version, an unknown cluster key */
+    struct pv_buf bytes; /* of the short values, as many as it takes, and of the wanted one */
+    struct pv_id wanted; /* in: a version's hash, or zeros */
 };
-/* NOT_FOUND: this name has no version, and none is unreadable. */
+enum { PV_VERSIONS_SHORT_MAX = 4096, PV_VERSIONS_BYTES_MAX = 64 * 1024 };
+/* Starts zeroed but for `wanted`, and is released also after a failure. NOT_FOUND: this name has no
+ * version, and none is unreadable. */
 PV_MUST enum pv_err pv_versions_read(struct pv_versions *v, const char *name, size_t len,
                                      const struct pv_job_context *ctx);
+void pv_versions_release(struct pv_versions *v); /* wipes the values */
 
 #endif

@@ -169,6 +169,8 @@ void pv_node_close(struct pv_node *n, void (*closed)(void *arg), void *arg)
 static void job_done(struct pv_job *job)
 {
     struct pv_node *n = job->node;
+    if (job->run == NULL && job->commit.err == PV_OK && n->committed != NULL)
+        n->committed(n->committed_arg, &job->commit);
     job->done = job->after;
     job->done(job);
     sweep(n);
@@ -185,6 +187,13 @@ void pv_node_submit(struct pv_node *n, struct pv_job *job)
     job->after = job->done;
     job->done = job_done;
     n->config.io.submit(n->config.io.ctx, job);
+}
+
+void pv_node_observe(struct pv_node *n, void (*committed)(void *arg, const struct pv_commit *c),
+                     void *arg)
+{
+    n->committed = committed;
+    n->committed_arg = arg;
 }
 
 bool pv_node_closing(const struct pv_node *n)

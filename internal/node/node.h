@@ -90,6 +90,10 @@ void pv_node_tick(struct pv_node *n);
 const struct pv_node_config *pv_node_config(const struct pv_node *n);
 /* Submits a job; counts it, so that close waits for it. */
 void pv_node_submit(struct pv_node *n, struct pv_job *job);
+/* Who is told of every commit that succeeded, whoever submitted it, before its submitter is. One;
+ * on the loop thread. Of the node it may only submit jobs. */
+void pv_node_observe(struct pv_node *n, void (*committed)(void *arg, const struct pv_commit *c),
+                     void *arg);
 bool pv_node_closing(const struct pv_node *n);
 /* Tells the newest token in the keyring to one member, or to all connected (link 0). */
 void pv_node_send_token(struct pv_node *n, pv_link link);

@@ -57,6 +57,8 @@ struct pv_node {
     struct pv_map peers; /* link -> struct pv_peer */
     pv_hlc hlc;
     uint64_t jobs_running;
+    void (*committed)(void *arg, const struct pv_commit *c); /* NULL: nobody is told */
+    void *committed_arg;
     bool sweep; /* there are dropped peers to be freed */
     bool started, closing;
     bool has_agreed; /* some member had the same records as we, since the start */

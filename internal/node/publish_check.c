@@ -261,6 +261,8 @@ static enum pv_err check_lone_name(struct pv_publish_check *c, const struct open
     if (err != PV_OK)
         return err;
     c->level = PV_LEVEL_ALL;
+    if (body.is_value)
+        return PV_OK;
     c->name_file_rid = body.file_rid;
     err = load(&file, ctx, &body.file_rid);
     if (err == PV_E_NOT_FOUND || err == PV_E_UNSUPPORTED)

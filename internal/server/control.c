@@ -284,7 +284,7 @@ static enum pv_err on_json(struct pv_control *c, const uint8_t *bytes, size_t le
         return PV_OK;
     }
     pv_list_push_back(&c->open, &r->rq.link);
-    if (strcmp(op, "store") == 0)
+    if (strcmp(op, "store") == 0 || strcmp(op, "set") == 0)
         c->upload = r;
     start_request(c, &r->rq);
     return PV_OK;

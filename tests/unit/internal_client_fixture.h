@@ -131,6 +131,7 @@ static inline void pvt_io_event(struct pv_request *rq, json_t *message)
         return;
     cr_assert_lt(c->event_count, PVT_EVENTS_MAX);
     c->events[c->event_count++] = message;
+    c->ended = false; /* data may follow each of them */
     pvt_take_room(c, 1);
 }
 
@@ -303,12 +304,12 @@ static inline struct pvt_key pvt_key_of(const void *bytes, size_t len)
     return key;
 }
 
-/* Begins a store and gives it all its bytes. */
-static inline struct pvt_client *pvt_begin_store(struct pvt_server *s, json_t *args,
-                                                 const void *bytes, size_t len)
+/* Begins an upload and gives it all its bytes. */
+static inline struct pvt_client *pvt_begin_upload(struct pvt_server *s, const char *op,
+                                                  json_t *args, const void *bytes, size_t len)
 {
     const uint8_t *at = bytes;
-    json_object_set_new(args, "op", json_string("store"));
+    json_object_set_new(args, "op", json_string(op));
     struct pvt_client *c = pvt_begin(s, args);
     bool end = false;
     while (c->is_open && !end) {
@@ -323,6 +324,12 @@ static inline struct pvt_client *pvt_begin_store(struct pvt_server *s, json_t *a
         len -= n;
     }
     return c;
+}
+
+static inline struct pvt_client *pvt_begin_store(struct pvt_server *s, json_t *args,
+                                                 const void *bytes, size_t len)
+{
+    return pvt_begin_upload(s, "store", args, bytes, len);
 }
 
 /* Stores through the front door. name may be NULL. */

@@ -52,6 +52,36 @@ static bool see(void *arg, const uint8_t *env, size_t len, bool pending)
     return s->count != s->stop_after;
 }
 
+Test(record, is_written_only_over_the_expected_one)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    static const struct pv_id none;
+    struct pvt_record r[4];
+    for (uint64_t i = 0; i < PV_COUNT(r); i++)
+        r[i] = pvt_record_make(PV_RECORD_NAME, 1, 100 + i, 0, 1);
+    const struct {
+        const struct pvt_record *rec;
+        const struct pv_id *expected;
+        bool applied;
+    } steps[] = {
+        {&r[0], &r[1].rec.hash, false}, {&r[0], &none, true},
+        {&r[2], &none, false},          {&r[1], &r[0].rec.hash, true},
+        {&r[3], &r[0].rec.hash, false}, {&r[0], &r[1].rec.hash, false},
+        {&r[3], &r[1].rec.hash, true},
+    };
+    for (size_t i = 0; i < PV_COUNT(steps); i++) {
+        struct pv_commit_op op = pvt_record_op(steps[i].rec, false);
+        op.u.record.expected = steps[i].expected;
+        cr_assert_eq(pvt_commit(v, &op, 1), PV_OK);
+        cr_assert_eq(op.applied, steps[i].applied, "step %zu", i);
+    }
+    cr_assert(pvt_has_record(v, &r[3]));
+    struct seen seen = {.count = 0};
+    cr_assert_eq(pv_store_history(v->store, &r[0].rec.rid, see, &seen), PV_OK);
+    cr_assert_eq(seen.count, 2, "what was not to be written is nobody's history");
+    pvt_vault_free(v);
+}
+
 Test(record, history_keeps_the_16_newest)
 {
     struct pvt_vault *v = pvt_vault_new_open();

@@ -120,6 +120,8 @@ struct pvt_record {
 void pvt_seal_file(struct pvt_record *out, struct pvt_node *n, const char *text, pv_hlc hlc);
 void pvt_seal_file_root(struct pvt_record *out, struct pvt_node *n, const struct pv_entry *root,
                         pv_hlc hlc);
+void pvt_seal_value(struct pvt_record *out, struct pvt_node *n, const char *name, const char *value,
+                    pv_hlc hlc);
 void pvt_seal_name(struct pvt_record *out, struct pvt_node *n, const char *name,
                    const struct pv_id *file_rid, pv_hlc hlc);
 void pvt_seal_member(struct pvt_record *out, struct pvt_node *author, const struct pvt_node *of,

@@ -86,6 +86,24 @@ void pvt_seal_name(struct pvt_record *out, struct pvt_node *n, const char *name,
     free(bytes);
 }
 
+void pvt_seal_value(struct pvt_record *out, struct pvt_node *n, const char *name, const char *value,
+                    pv_hlc hlc)
+{
+    uint8_t *bytes = malloc(PV_RECORD_BODY_MAX);
+    PV_ASSERT(bytes != NULL);
+    struct pv_record_draft draft = {.type = PV_RECORD_NAME, .hlc = hlc, .body = bytes};
+    struct pv_name_body body = {.name = name,
+                                .name_len = strlen(name),
+                                .is_value = true,
+                                .value = (const uint8_t *)value,
+                                .value_len = strlen(value)};
+    body.author.hlc = hlc;
+    pv_rid_name(&draft.rid, pv_keyring_active(&n->keyring), name, strlen(name));
+    MUST(pv_name_body_encode(bytes, &draft.body_len, &body, n->identity.seed));
+    seal(out, n, &draft);
+    free(bytes);
+}
+
 void pvt_seal_member(struct pvt_record *out, struct pvt_node *author, const struct pvt_node *of,
                      uint32_t generation, bool expelled, pv_hlc hlc)
 {
