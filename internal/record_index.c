@@ -2,12 +2,25 @@
 
 #include "crypto/body.h"
 
+#include <string.h>
+
+/* Whoever made a counterpart says nothing but what the author did, who signed it. */
+static bool states(const struct pv_body_author *author, const struct pv_record *rec)
+{
+    return author->hlc == rec->hlc && author->flags == (rec->flags & PV_RECORD_TOMBSTONE);
+}
+
 static enum pv_err index_file(struct pv_record_index *out, const struct pv_record *rec,
                               const uint8_t *plain, const struct pv_cluster_keys *keys)
 {
     struct pv_file_body body;
     struct pv_id rid;
     enum pv_err err = pv_file_body_decode(&body, plain, rec->body_len, false);
+    if (err == PV_OK && memcmp(body.author.pub, rec->author, PV_PUB_LEN) != 0) {
+        err = pv_file_body_decode(&body, plain, rec->body_len, true);
+        if (err != PV_OK || !states(&body.author, rec))
+            return PV_E_CORRUPT;
+    }
     if (err != PV_OK) /* of a later version: kept for those who can read it */
         return err == PV_E_UNSUPPORTED ? PV_OK : PV_E_CORRUPT;
     if (body.is_private)
@@ -25,6 +38,11 @@ static enum pv_err index_name(struct pv_record_index *out, const struct pv_recor
     struct pv_name_body body;
     struct pv_id rid;
     enum pv_err err = pv_name_body_decode(&body, plain, rec->body_len, false);
+    if (err == PV_OK && memcmp(body.author.pub, rec->author, PV_PUB_LEN) != 0) {
+        err = pv_name_body_decode(&body, plain, rec->body_len, true);
+        if (err != PV_OK || !states(&body.author, rec))
+            return PV_E_CORRUPT;
+    }
     if (err != PV_OK)
         return err == PV_E_UNSUPPORTED ? PV_OK : PV_E_CORRUPT;
     pv_rid_name(&rid, keys, body.name, body.name_len);

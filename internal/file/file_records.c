@@ -4,15 +4,15 @@
 #include "internal/node/publish.h"
 
 enum pv_err pv_seal_record(uint8_t **env, size_t *len, struct pv_id *hash,
-                           const struct pv_record_draft *draft, const struct pv_job_context *ctx)
+                           const struct pv_record_draft *draft, const struct pv_cluster_keys *keys,
+                           const struct pv_job_context *ctx)
 {
     uint8_t salt[32];
     uint8_t *sealed = pv_malloc(PV_RECORD_LEN_MAX);
     if (sealed == NULL)
         return PV_E_NOMEM;
     pv_env_random(ctx->env, salt, sizeof salt);
-    enum pv_err err = pv_record_seal(sealed, len, draft, pv_keyring_active(ctx->keyring),
-                                     ctx->identity->seed, salt);
+    enum pv_err err = pv_record_seal(sealed, len, draft, keys, ctx->identity->seed, salt);
     if (err == PV_OK)
         pv_sha256(hash->b, sealed, *len);
     if (err != PV_OK) {
@@ -42,7 +42,9 @@ static enum pv_err seal_file(struct pv_file_records *r, uint8_t *body,
     r->file.author.hlc = r->file_hlc;
     r->file.author.flags = 0;
     enum pv_err err = pv_file_body_encode(body, &draft.body_len, &r->file, ctx->identity->seed);
-    return err == PV_OK ? pv_seal_record(&r->file_env, &r->file_len, &r->hash, &draft, ctx) : err;
+    return err == PV_OK ? pv_seal_record(&r->file_env, &r->file_len, &r->hash, &draft,
+                                         pv_keyring_active(ctx->keyring), ctx)
+                        : err;
 }
 
 static enum pv_err seal_name(struct pv_file_records *r, uint8_t *body,
@@ -60,7 +62,8 @@ static enum pv_err seal_name(struct pv_file_records *r, uint8_t *body,
     pv_rid_name(&r->name_rid, pv_keyring_active(ctx->keyring), name.name, name.name_len);
     draft.rid = r->name_rid;
     enum pv_err err = pv_name_body_encode(body, &draft.body_len, &name, ctx->identity->seed);
-    return err == PV_OK ? pv_seal_record(&r->name_env, &r->name_len, &r->name_hash, &draft, ctx)
+    return err == PV_OK ? pv_seal_record(&r->name_env, &r->name_len, &r->name_hash, &draft,
+                                         pv_keyring_active(ctx->keyring), ctx)
                         : err;
 }
 

@@ -38,10 +38,11 @@ size_t pv_file_records_ops(const struct pv_file_records *r, struct pv_commit_op 
 void pv_file_records_publish(const struct pv_file_records *r, struct pv_node *n);
 void pv_file_records_release(struct pv_file_records *r); /* wipes */
 
-/* An envelope under the active cluster key, in memory of its own length (pv_free), and its hash.
+/* An envelope under this cluster key, in memory of its own length (pv_free), and its hash.
  * NOMEM. */
 PV_MUST enum pv_err pv_seal_record(uint8_t **env, size_t *len, struct pv_id *hash,
                                    const struct pv_record_draft *draft,
+                                   const struct pv_cluster_keys *keys,
                                    const struct pv_job_context *ctx);
 
 #endif

@@ -112,12 +112,13 @@ static enum pv_err list_name(struct listing *l, const struct pv_record *rec, con
 static enum pv_err list_file(struct listing *l, const struct pv_id *rid,
                              const struct pv_job_context *ctx)
 {
-    struct pv_id rids[PV_LOOKUP_RIDS_MAX], name;
+    struct pv_id name;
     size_t names = 0;
     enum pv_err err = pv_lookup_rid(&l->lookup, rid, ctx);
-    size_t count = err == PV_OK ? pv_lookup_rids(&l->lookup, rids, ctx) : 0;
-    for (size_t i = 0; err == PV_OK && i < count && names == 0; i++)
-        err = pv_store_names_of(ctx->store, &rids[i], &name, 1, &names);
+    if (err == PV_OK && !pv_id_equal(&l->lookup.rid, rid))
+        return PV_OK; /* it comes under its newest record */
+    if (err == PV_OK)
+        err = pv_lookup_names(&l->lookup, &name, 1, &names, ctx);
     return err == PV_OK && names == 0 ? add_entry(l, NULL) : err;
 }
 

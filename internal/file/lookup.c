@@ -3,7 +3,9 @@
  *
  * A key is looked for under its rid first; private files have a random rid and are found through
  * the key-prefix index, as abbreviated keys are. Every readable cluster key is tried, because
- * records may lie under an older one until they are re-sealed.
+ * records may lie under an older one until they are re-sealed. So a file or a name may have several
+ * registers, and the newest record in them decides, be it a tombstone. Keys that retired open
+ * nothing, but older names still point to where a file was under them.
  */
 #include "internal/file/lookup.h"
 #include "internal/file/open_record.h"
@@ -24,8 +26,32 @@ static enum pv_err make_room(struct pv_lookup *l)
     return l->plain != NULL ? PV_OK : PV_E_NOMEM;
 }
 
-enum pv_err pv_lookup_rid(struct pv_lookup *l, const struct pv_id *rid,
-                          const struct pv_job_context *ctx)
+/* The clear part of the record under a rid, live or not; it borrows nothing. NOT_FOUND. */
+static enum pv_err record_at(struct pv_record *rec, const struct pv_id *rid,
+                             const struct pv_job_context *ctx)
+{
+    size_t len = PV_RECORD_LEN_MAX;
+    bool pending;
+    PV_AUTO_FREE uint8_t *env = pv_malloc(PV_RECORD_LEN_MAX);
+    if (env == NULL)
+        return PV_E_NOMEM;
+    enum pv_err err = pv_store_record(ctx->store, rid, env, &len, &pending);
+    if (err == PV_OK && pv_record_parse(rec, env, len) != PV_OK)
+        err = PV_E_CORRUPT;
+    rec->body = NULL;
+    return err;
+}
+
+/* Of two registers of one thing. Of equal records, which are counterparts, the older stays. */
+static bool beats(const struct pv_record *a, const struct pv_record *b)
+{
+    bool a_dead = (a->flags & PV_RECORD_TOMBSTONE) != 0;
+    bool b_dead = (b->flags & PV_RECORD_TOMBSTONE) != 0;
+    return a->hlc != b->hlc ? a->hlc > b->hlc : a_dead && !b_dead;
+}
+
+static enum pv_err open_rid(struct pv_lookup *l, const struct pv_id *rid,
+                            const struct pv_job_context *ctx)
 {
     struct pv_record rec;
     enum pv_err err = make_room(l);
@@ -42,6 +68,44 @@ enum pv_err pv_lookup_rid(struct pv_lookup *l, const struct pv_id *rid,
     return err == PV_OK && l->body.is_purged ? PV_E_CORRUPT : err; /* and yet it is live */
 }
 
+enum pv_err pv_lookup_decides(struct pv_id *out, bool *is_live, const struct pv_id *rids,
+                              size_t count, const struct pv_job_context *ctx)
+{
+    struct pv_record best = {.hlc = 0}, rec;
+    bool found = false;
+    for (size_t i = 0; i < count; i++) {
+        enum pv_err err = record_at(&rec, &rids[i], ctx);
+        if (err == PV_E_NOT_FOUND)
+            continue;
+        if (err != PV_OK)
+            return err;
+        if (!found || beats(&rec, &best)) {
+            found = true;
+            best = rec;
+            *out = rids[i];
+        }
+    }
+    *is_live = found && (best.flags & PV_RECORD_TOMBSTONE) == 0;
+    return found ? PV_OK : PV_E_NOT_FOUND;
+}
+
+enum pv_err pv_lookup_rid(struct pv_lookup *l, const struct pv_id *rid,
+                          const struct pv_job_context *ctx)
+{
+    struct pv_id rids[PV_LOOKUP_RIDS_MAX], decides;
+    bool is_live;
+    enum pv_err err = open_rid(l, rid, ctx);
+    if (err != PV_OK)
+        return err;
+    size_t count = pv_lookup_registers(l, rids, ctx);
+    if (count < 2)
+        return PV_OK;
+    err = pv_lookup_decides(&decides, &is_live, rids, count, ctx);
+    if (err == PV_OK && !is_live)
+        err = PV_E_NOT_FOUND;
+    return err == PV_OK && !pv_id_equal(&decides, rid) ? open_rid(l, &decides, ctx) : err;
+}
+
 void pv_lookup_release(struct pv_lookup *l)
 {
     if (l->plain != NULL)
@@ -50,14 +114,14 @@ void pv_lookup_release(struct pv_lookup *l)
     pv_wipe(l, sizeof *l);
 }
 
-size_t pv_lookup_rids(const struct pv_lookup *l, struct pv_id rids[static PV_LOOKUP_RIDS_MAX],
-                      const struct pv_job_context *ctx)
+static size_t rids_of(const struct pv_lookup *l, struct pv_id rids[static PV_LOOKUP_RIDS_MAX],
+                      bool retired, const struct pv_job_context *ctx)
 {
     size_t count = 0;
     rids[count++] = l->rid;
     for (size_t i = 0; i < ctx->keyring->key_count; i++) {
         const struct pv_keyring_key *k = &ctx->keyring->keys[i];
-        if (!readable(k))
+        if (!readable(k) && !retired)
             continue;
         if (l->body.is_private)
             pv_rid_private(&rids[count], &k->keys, l->body.private_salt);
@@ -68,44 +132,78 @@ size_t pv_lookup_rids(const struct pv_lookup *l, struct pv_id rids[static PV_LOO
     return count;
 }
 
-/* The clock of the record under a rid, live or not. NOT_FOUND. */
-static enum pv_err clock_of(pv_hlc *hlc, const struct pv_id *rid, const struct pv_job_context *ctx)
+size_t pv_lookup_registers(const struct pv_lookup *l, struct pv_id rids[static PV_LOOKUP_RIDS_MAX],
+                           const struct pv_job_context *ctx)
 {
-    size_t len = PV_RECORD_LEN_MAX;
-    struct pv_record rec;
-    bool pending;
-    uint8_t *env = pv_malloc(PV_RECORD_LEN_MAX);
-    if (env == NULL)
-        return PV_E_NOMEM;
-    enum pv_err err = pv_store_record(ctx->store, rid, env, &len, &pending);
-    if (err == PV_OK && pv_record_parse(&rec, env, len) != PV_OK)
-        err = PV_E_CORRUPT;
-    if (err == PV_OK)
-        *hlc = rec.hlc;
-    pv_free(env);
-    return err;
+    return rids_of(l, rids, false, ctx);
+}
+
+size_t pv_lookup_rids(const struct pv_lookup *l, struct pv_id rids[static PV_LOOKUP_RIDS_MAX],
+                      const struct pv_job_context *ctx)
+{
+    return rids_of(l, rids, true, ctx);
+}
+
+size_t pv_lookup_name_registers(struct pv_id rids[static PV_LOOKUP_RIDS_MAX], const char *name,
+                                size_t len, const struct pv_job_context *ctx)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < ctx->keyring->key_count; i++)
+        if (readable(&ctx->keyring->keys[i]))
+            pv_rid_name(&rids[count++], &ctx->keyring->keys[i].keys, name, len);
+    return count;
 }
 
 enum pv_err pv_lookup_name_rid(struct pv_id *out, const char *name, size_t len,
                                const struct pv_job_context *ctx)
 {
-    pv_hlc newest = 0, hlc;
-    enum pv_err found = PV_E_NOT_FOUND;
-    for (size_t i = 0; i < ctx->keyring->key_count; i++) {
-        struct pv_id rid;
-        if (!readable(&ctx->keyring->keys[i]))
-            continue;
-        pv_rid_name(&rid, &ctx->keyring->keys[i].keys, name, len);
-        enum pv_err err = clock_of(&hlc, &rid, ctx);
-        if (err == PV_OK && (found != PV_OK || hlc > newest)) {
-            found = PV_OK;
-            newest = hlc;
-            *out = rid;
-        } else if (err != PV_OK && err != PV_E_NOT_FOUND) {
-            return err;
+    struct pv_id rids[PV_LOOKUP_RIDS_MAX];
+    bool is_live;
+    size_t count = pv_lookup_name_registers(rids, name, len, ctx);
+    return pv_lookup_decides(out, &is_live, rids, count, ctx);
+}
+
+/* Whether this live record is the one that decides what its name means; else, or where it cannot
+ * be read, it is none of anybody's names. */
+static enum pv_err is_name(bool *is, const struct pv_id *rid, uint8_t *plain,
+                           const struct pv_job_context *ctx)
+{
+    struct pv_record rec;
+    struct pv_name_body name;
+    struct pv_id decides;
+    bool pending;
+    enum pv_err err = pv_open_live(plain, &rec, &pending, rid, ctx);
+    if (err == PV_OK)
+        err = pv_name_body_decode(&name, plain, rec.body_len, false);
+    if (err == PV_OK)
+        err = pv_lookup_name_rid(&decides, name.name, name.name_len, ctx);
+    *is = err == PV_OK && pv_id_equal(&decides, rid);
+    return err == PV_E_NOT_FOUND || err == PV_E_UNSUPPORTED || err == PV_E_CORRUPT ? PV_OK : err;
+}
+
+enum pv_err pv_lookup_names(const struct pv_lookup *l, struct pv_id *names, size_t max,
+                            size_t *count, const struct pv_job_context *ctx)
+{
+    struct pv_id rids[PV_LOOKUP_RIDS_MAX];
+    size_t registers = pv_lookup_rids(l, rids, ctx), n;
+    enum pv_err err = PV_OK;
+    PV_AUTO_FREE uint8_t *plain = pv_malloc(PV_RECORD_BODY_MAX);
+    *count = 0;
+    if (plain == NULL)
+        return PV_E_NOMEM;
+    for (size_t i = 0; err == PV_OK && i < registers && *count < max; i++) {
+        struct pv_id *found = names + *count;
+        err = pv_store_names_of(ctx->store, &rids[i], found, max - *count, &n);
+        for (size_t k = 0; err == PV_OK && k < n; k++) {
+            bool is = true;
+            if (ctx->keyring->key_count > 1)
+                err = is_name(&is, &found[k], plain, ctx);
+            if (is)
+                names[(*count)++] = found[k]; /* at k or before */
         }
     }
-    return found;
+    pv_wipe(plain, PV_RECORD_BODY_MAX);
+    return err;
 }
 
 static enum pv_err find_name(struct pv_lookup *l, const struct pv_job_context *ctx,
@@ -162,7 +260,7 @@ static enum pv_err by_prefix(struct pv_lookup *l, const char *digits, size_t len
             err = pv_lookup_rid(l, &rids[r], ctx);
             if (err == PV_OK && key_matches(l, digits, len)) {
                 add_candidate(l);
-                found = rids[r];
+                found = l->rid;
             }
             if (err == PV_E_CORRUPT) /* it may not be the one that is looked for */
                 nothing = err;
@@ -209,12 +307,39 @@ enum pv_err pv_lookup_key(struct pv_lookup *l, const struct pv_id *sha256,
     return by_prefix(l, hex, PV_ID_HEX_LEN, ctx);
 }
 
+/* The private copy that was under this rid, of a key that has retired. */
+static enum pv_err moved_file(struct pv_lookup *l, const struct pv_id *old,
+                              const struct pv_id *sha256, const struct pv_job_context *ctx)
+{
+    struct pv_id rids[PREFIX_ROWS_MAX], all[PV_LOOKUP_RIDS_MAX];
+    size_t count = 0;
+    const struct pv_cluster_keys *active = pv_keyring_active(ctx->keyring);
+    enum pv_err err = PV_E_NOT_FOUND;
+    if (active == NULL)
+        return err;
+    err = pv_store_by_prefix(ctx->store, pv_key_prefix_tag(active, sha256->b), rids,
+                             PREFIX_ROWS_MAX, &count);
+    for (size_t r = 0; err == PV_OK && r < count; r++) {
+        err = pv_lookup_rid(l, &rids[r], ctx);
+        size_t n = err == PV_OK && l->body.is_private ? pv_lookup_rids(l, all, ctx) : 0;
+        for (size_t i = 0; i < n; i++)
+            if (pv_id_equal(&all[i], old))
+                return PV_OK;
+        if (err == PV_E_NOT_FOUND || err == PV_E_UNSUPPORTED || err == PV_E_CORRUPT)
+            err = PV_OK;
+    }
+    return err == PV_OK ? PV_E_NOT_FOUND : err;
+}
+
 enum pv_err pv_lookup_named(struct pv_lookup *l, const struct pv_name_body *name,
                             const struct pv_job_context *ctx)
 {
     struct pv_id rid = name->file_rid, sha256 = name->file_sha256; /* name may be in l->plain */
     enum pv_err err = pv_lookup_rid(l, &rid, ctx);
-    return err == PV_E_NOT_FOUND ? shared_file(l, &sha256, ctx) : err;
+    if (err == PV_E_NOT_FOUND)
+        err = shared_file(l, &sha256, ctx);
+    return err == PV_E_NOT_FOUND && ctx->keyring->key_count > 1 ? moved_file(l, &rid, &sha256, ctx)
+                                                                : err;
 }
 
 enum pv_err pv_lookup_run(struct pv_lookup *l, const struct pv_job_context *ctx)

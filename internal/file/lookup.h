@@ -29,7 +29,8 @@ struct pv_lookup {
  * (candidates); UNSUPPORTED: record under an unknown kid.
  */
 PV_MUST enum pv_err pv_lookup_run(struct pv_lookup *l, const struct pv_job_context *ctx);
-/* The live file record behind a file rid. */
+/* The live file record behind a file rid, or, if there is a newer one under another cluster key,
+ * that one; NOT_FOUND: that is a tombstone. */
 PV_MUST enum pv_err pv_lookup_rid(struct pv_lookup *l, const struct pv_id *rid,
                                   const struct pv_job_context *ctx);
 /* A file by its whole key: the one that everybody has under it, else a private copy. */
@@ -43,8 +44,21 @@ PV_MUST enum pv_err pv_lookup_name_rid(struct pv_id *out, const char *name, size
  * the one in the name: then it is found by its SHA-256. */
 PV_MUST enum pv_err pv_lookup_named(struct pv_lookup *l, const struct pv_name_body *name,
                                     const struct pv_job_context *ctx);
-/* The rids under which names point to the file that was found: its own first, then those it has
- * under the other cluster keys that we can read. */
+/* Of several registers of one thing (a file, a name) the one whose record is the newest, be it a
+ * tombstone. NOT_FOUND: all are empty. */
+PV_MUST enum pv_err pv_lookup_decides(struct pv_id *out, bool *is_live, const struct pv_id *rids,
+                                      size_t count, const struct pv_job_context *ctx);
+/* Where records of the file that was found may be: its own rid first, then those it has under the
+ * other cluster keys that we can read. Of a name likewise, in the order of the keys. */
+size_t pv_lookup_registers(const struct pv_lookup *l, struct pv_id rids[static PV_LOOKUP_RIDS_MAX],
+                           const struct pv_job_context *ctx);
+size_t pv_lookup_name_registers(struct pv_id rids[static PV_LOOKUP_RIDS_MAX], const char *name,
+                                size_t len, const struct pv_job_context *ctx);
+/* The name records that point to the file that was found and decide what their name means. */
+PV_MUST enum pv_err pv_lookup_names(const struct pv_lookup *l, struct pv_id *names, size_t max,
+                                    size_t *count, const struct pv_job_context *ctx);
+/* The rids under which names point to the file that was found: its registers, and those it had
+ * under keys that have retired. */
 size_t pv_lookup_rids(const struct pv_lookup *l, struct pv_id rids[static PV_LOOKUP_RIDS_MAX],
                       const struct pv_job_context *ctx);
 void pv_lookup_release(struct pv_lookup *l); /* wipes; the target is the caller's */

@@ -4,8 +4,11 @@
  * to it; a name removes itself, and the file with its last name. Tombstones keep the old body: that
  * is undelete.
  *
- * A file may have any number of names, and a key several file records (private copies, records
- * under an older cluster key), so this goes in rounds of TOMBSTONES_MAX until nothing is found that
+ * What is under several cluster keys is removed under each of them, or one of its records would
+ * seem to live to whoever has only that key.
+ *
+ * A file may have any number of names, and a key several files (private copies), so this goes in
+ * rounds of TOMBSTONES_MAX until nothing is found that
  * is older than the request. A name whose file is gone already is removed by itself. One whose file
  * has other names leaves it to them, and then looks again: they may have been removed at the same
  * time, each in sight of the others.
@@ -35,17 +38,19 @@ struct removal {
     struct pv_commit_op ops[TOMBSTONES_MAX];
     uint8_t *envelopes[TOMBSTONES_MAX];
     struct pv_id rids[TOMBSTONES_MAX], hashes[TOMBSTONES_MAX];
-    bool is_file[TOMBSTONES_MAX];
+    bool is_file[TOMBSTONES_MAX], is_first[TOMBSTONES_MAX]; /* of the same thing */
     size_t count;
     uint8_t *body, *plain; /* PV_RECORD_BODY_MAX each, inside a job */
 };
 
 /* ---- the job ---- */
 
-/* A tombstone around r->body. */
-static enum pv_err seal(struct removal *r, uint8_t type, const struct pv_id *rid, size_t body_len,
+/* A tombstone around r->body, under the key of the record that it removes. */
+static enum pv_err seal(struct removal *r, const struct pv_record *old, size_t body_len,
                         const struct pv_job_context *ctx)
 {
+    const struct pv_id *rid = &old->rid;
+    uint8_t type = old->type;
     uint8_t *env = NULL;
     size_t len = 0;
     struct pv_record_draft draft = {.type = type,
@@ -55,7 +60,8 @@ static enum pv_err seal(struct removal *r, uint8_t type, const struct pv_id *rid
                                     .epoch = pv_epoch_of(pv_env_wall_ms(ctx->env)),
                                     .body = r->body,
                                     .body_len = body_len};
-    enum pv_err err = pv_seal_record(&env, &len, &r->hashes[r->count], &draft, ctx);
+    enum pv_err err = pv_seal_record(&env, &len, &r->hashes[r->count], &draft,
+                                     pv_keyring_find(ctx->keyring, &old->kid), ctx);
     if (err != PV_OK)
         return err;
     r->envelopes[r->count] = env;
@@ -69,13 +75,36 @@ static enum pv_err seal(struct removal *r, uint8_t type, const struct pv_id *rid
     return PV_OK;
 }
 
+/* All of these registers whose record lives and is older than the request; body_len bytes are in
+ * r->body. */
+static enum pv_err bury(struct removal *r, const struct pv_id *rids, size_t count, size_t body_len,
+                        const struct pv_job_context *ctx)
+{
+    enum pv_err err = PV_OK;
+    bool is_first = true;
+    for (size_t i = 0; err == PV_OK && i < count; i++) {
+        struct pv_record rec;
+        bool pending;
+        err = pv_open_live(r->plain, &rec, &pending, &rids[i], ctx);
+        if (err == PV_OK && rec.hlc < r->hlc) {
+            r->is_first[r->count] = is_first;
+            is_first = false;
+            err = seal(r, &rec, body_len, ctx);
+        } else if (err == PV_E_NOT_FOUND || err == PV_E_CORRUPT) {
+            err = PV_OK; /* gone already, or nothing that anybody can see */
+        }
+    }
+    return err;
+}
+
 static enum pv_err bury_name(struct removal *r, const struct pv_id *rid,
                              const struct pv_job_context *ctx)
 {
     struct pv_record rec;
     struct pv_name_body name;
+    struct pv_id rids[PV_LOOKUP_RIDS_MAX];
     bool pending;
-    size_t len = 0;
+    size_t len = 0, count = 0;
     enum pv_err err = pv_open_live(r->plain, &rec, &pending, rid, ctx);
     if (err == PV_OK && rec.hlc >= r->hlc)
         return PV_OK; /* bound anew since */
@@ -86,22 +115,24 @@ static enum pv_err bury_name(struct removal *r, const struct pv_id *rid,
     if (err == PV_OK && name.is_value)
         return PV_OK; /* it does not mean the file any more */
     if (err == PV_OK) {
+        count = pv_lookup_name_registers(rids, name.name, name.name_len, ctx);
         name.author.hlc = r->hlc;
         name.author.flags = PV_RECORD_TOMBSTONE;
         err = pv_name_body_encode(r->body, &len, &name, ctx->identity->seed);
     }
-    return err == PV_OK ? seal(r, PV_RECORD_NAME, rid, len, ctx) : err;
+    return err == PV_OK ? bury(r, rids, count, len, ctx) : err;
 }
 
 static enum pv_err bury_file(struct removal *r, const struct pv_job_context *ctx)
 {
     struct pv_file_body file = r->lookup.body;
-    size_t len = 0;
+    struct pv_id rids[PV_LOOKUP_RIDS_MAX];
+    size_t len = 0, count = pv_lookup_registers(&r->lookup, rids, ctx);
     file.author.hlc = r->hlc;
     file.author.flags = PV_RECORD_TOMBSTONE;
     enum pv_err err = pv_file_body_encode(r->body, &len, &file, ctx->identity->seed);
     if (err == PV_OK)
-        err = seal(r, PV_RECORD_FILE, &r->lookup.rid, len, ctx);
+        err = bury(r, rids, count, len, ctx);
     pv_wipe(&file, sizeof file);
     return err;
 }
@@ -112,15 +143,14 @@ static enum pv_err is_wanted(struct removal *r, const struct pv_job_context *ctx
 {
     struct pv_id rids[PV_LOOKUP_RIDS_MAX], names[2];
     size_t count = pv_lookup_rids(&r->lookup, rids, ctx), found = 0;
-    enum pv_err err = PV_OK;
     *is = true;
     for (size_t i = 0; i < count; i++)
         *is = *is && !pv_id_equal(&rids[i], &r->lookup.name_file_rid);
-    for (size_t i = 0; err == PV_OK && !*is && i < count; i++) {
-        err = pv_store_names_of(ctx->store, &rids[i], names, 2, &found);
-        for (size_t n = 0; err == PV_OK && n < found; n++)
-            *is = *is || r->round > 0 || !pv_id_equal(&names[n], &r->lookup.name_rid);
-    }
+    if (*is)
+        return PV_OK;
+    enum pv_err err = pv_lookup_names(&r->lookup, names, PV_COUNT(names), &found, ctx);
+    for (size_t n = 0; err == PV_OK && n < found; n++)
+        *is = *is || r->round > 0 || !pv_id_equal(&names[n], &r->lookup.name_rid);
     return err;
 }
 
@@ -136,21 +166,25 @@ static enum pv_err bury_by_name(struct removal *r, const struct pv_job_context *
     return err == PV_OK && !keep_file ? bury_file(r, ctx) : err;
 }
 
+/* For something under each of the keys. */
+static bool has_room(const struct removal *r)
+{
+    return r->count + PV_KEYRING_KEYS_MAX <= TOMBSTONES_MAX;
+}
+
 /* As many names as one round takes, and the file when there are no more of them. */
 static enum pv_err bury_by_key(struct removal *r, const struct pv_job_context *ctx)
 {
-    struct pv_id rids[PV_LOOKUP_RIDS_MAX], names[TOMBSTONES_MAX - 1];
-    size_t count = pv_lookup_rids(&r->lookup, rids, ctx);
-    enum pv_err err = PV_OK;
+    struct pv_id names[TOMBSTONES_MAX];
+    size_t found = 0, done = 0;
     r->key = r->lookup.body.sha256;
     r->again = true;
-    for (size_t i = 0; err == PV_OK && i < count && r->count < PV_COUNT(names); i++) {
-        size_t room = PV_COUNT(names) - r->count, found = 0;
-        err = pv_store_names_of(ctx->store, &rids[i], names, room, &found);
-        for (size_t n = 0; err == PV_OK && n < found; n++)
-            err = bury_name(r, &names[n], ctx);
-    }
-    return err == PV_OK && r->count < PV_COUNT(names) ? bury_file(r, ctx) : err;
+    enum pv_err err = pv_lookup_names(&r->lookup, names, PV_COUNT(names), &found, ctx);
+    while (err == PV_OK && done < found && has_room(r))
+        err = bury_name(r, &names[done++], ctx);
+    return err == PV_OK && done == found && found < PV_COUNT(names) && has_room(r)
+               ? bury_file(r, ctx)
+               : err;
 }
 
 static void run(struct pv_job *job, const struct pv_job_context *ctx)
@@ -217,7 +251,7 @@ static size_t take_applied(struct removal *r)
         if (!r->ops[i].applied)
             continue;
         applied++;
-        *(r->is_file[i] ? &r->files_removed : &r->names_removed) += 1;
+        *(r->is_file[i] ? &r->files_removed : &r->names_removed) += r->is_first[i];
         if (pv_node_closing(n))
             continue;
         if (r->pending)

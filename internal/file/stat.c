@@ -205,12 +205,11 @@ static enum pv_err add_name(struct stating *s, const struct pv_name_body *name)
     return json_array_append_new(s->names, object) == 0 ? PV_OK : PV_E_NOMEM;
 }
 
-static enum pv_err read_names_of(struct stating *s, const struct pv_id *rid, uint8_t *plain,
-                                 const struct pv_job_context *ctx)
+static enum pv_err read_names(struct stating *s, uint8_t *plain, const struct pv_job_context *ctx)
 {
     struct pv_id rids[NAMES_MAX];
     size_t count = 0;
-    enum pv_err err = pv_store_names_of(ctx->store, rid, rids, NAMES_MAX, &count);
+    enum pv_err err = pv_lookup_names(&s->lookup, rids, NAMES_MAX, &count, ctx);
     s->has_more_names = s->has_more_names || count == NAMES_MAX;
     for (size_t i = 0; err == PV_OK && i < count; i++) {
         struct pv_record rec;
@@ -230,14 +229,11 @@ static enum pv_err read_names_of(struct stating *s, const struct pv_id *rid, uin
 static void run_lookup(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct stating *s = PV_CONTAINER_OF(job, struct stating, job);
-    struct pv_id rids[PV_LOOKUP_RIDS_MAX];
     uint8_t *plain = pv_malloc(PV_RECORD_BODY_MAX);
     job->err = plain == NULL ? PV_E_NOMEM : pv_lookup_run(&s->lookup, ctx);
     if (job->err == PV_OK) {
         pv_node_id_of(&s->author, s->lookup.body.author.pub);
-        size_t count = pv_lookup_rids(&s->lookup, rids, ctx);
-        for (size_t i = 0; job->err == PV_OK && i < count; i++)
-            job->err = read_names_of(s, &rids[i], plain, ctx);
+        job->err = read_names(s, plain, ctx);
     }
     if (plain != NULL)
         pv_wipe(plain, PV_RECORD_BODY_MAX);

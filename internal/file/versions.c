@@ -47,7 +47,7 @@ static enum pv_err weigh(struct choice *c, const struct pv_id *rid,
     if (pv_record_parse(&rec, c->env, len) != PV_OK)
         return PV_E_CORRUPT;
     bool is_live = (rec.flags & PV_RECORD_TOMBSTONE) == 0;
-    if (!c->found || (is_live && !c->is_live) || (is_live == c->is_live && rec.hlc > c->hlc))
+    if (!c->found || rec.hlc > c->hlc || (rec.hlc == c->hlc && !is_live))
         *c = (struct choice){c->env, true, is_live, rec.hlc, *rid};
     return PV_OK;
 }
@@ -55,10 +55,10 @@ static enum pv_err weigh(struct choice *c, const struct pv_id *rid,
 enum pv_err pv_lookup_ever(struct pv_lookup *l, const struct pv_id *rid, const struct pv_id *sha256,
                            bool *is_live, const struct pv_job_context *ctx)
 {
-    struct choice c = {.env = pv_malloc(PV_RECORD_LEN_MAX)};
+    struct choice c = {.env = pv_malloc(PV_RECORD_LEN_MAX)}, other = c;
     if (c.env == NULL)
         return PV_E_NOMEM;
-    enum pv_err err = rid != NULL ? weigh(&c, rid, ctx) : PV_OK;
+    enum pv_err err = PV_OK;
     for (size_t i = 0; err == PV_OK && i < ctx->keyring->key_count; i++) {
         const struct pv_keyring_key *k = &ctx->keyring->keys[i];
         struct pv_id shared;
@@ -66,7 +66,14 @@ enum pv_err pv_lookup_ever(struct pv_lookup *l, const struct pv_id *rid, const s
             continue;
         pv_rid_file(&shared, &k->keys, sha256);
         err = weigh(&c, &shared, ctx);
+        if (rid != NULL && pv_id_equal(rid, &shared))
+            rid = NULL;
     }
+    if (err == PV_OK && rid != NULL) /* a private copy */
+        err = weigh(&other, rid, ctx);
+    if (other.found && (!c.found || other.is_live > c.is_live ||
+                        (other.is_live == c.is_live && other.hlc > c.hlc)))
+        c = other;
     pv_free(c.env);
     if (err == PV_OK && !c.found)
         err = PV_E_NOT_FOUND;
@@ -147,6 +154,22 @@ static enum pv_err read_register(struct reading *r, const struct pv_id *rid, boo
     return err == PV_OK ? r->err : err;
 }
 
+/* A version and its counterpart under another cluster key are one. */
+static void merge(struct pv_versions *v)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < v->count; i++) {
+        struct pv_version *last = kept > 0 ? &v->list[kept - 1] : NULL;
+        if (last != NULL && last->hlc == v->list[i].hlc &&
+            pv_id_equal(&last->author, &v->list[i].author) &&
+            pv_id_equal(&last->sha256, &v->list[i].sha256))
+            last->is_current = last->is_current || v->list[i].is_current;
+        else
+            v->list[kept++] = v->list[i];
+    }
+    v->count = kept;
+}
+
 static int newest_first(const void *a, const void *b)
 {
     const struct pv_version *x = a, *y = b;
@@ -175,8 +198,10 @@ enum pv_err pv_versions_read(struct pv_versions *v, const char *name, size_t len
     if (r.plain != NULL)
         pv_wipe(r.plain, PV_RECORD_BODY_MAX);
     pv_free(r.plain);
-    if (err == PV_OK)
+    if (err == PV_OK) {
         qsort(v->list, v->count, sizeof v->list[0], newest_first);
+        merge(v);
+    }
     return err;
 }
 

@@ -51,7 +51,8 @@ static enum pv_err seal(struct reading *r, const struct pv_record *rec,
                                     .body = r->body};
     enum pv_err err = pv_file_body_encode(r->body, &draft.body_len, file, r->ctx->identity->seed);
     if (err == PV_OK)
-        err = pv_seal_record(&env, &len, &hash, &draft, r->ctx);
+        err = pv_seal_record(&env, &len, &hash, &draft, pv_keyring_find(r->ctx->keyring, &rec->kid),
+                             r->ctx);
     if (err != PV_OK)
         return err;
     p->envelopes[p->op_count] = env;
@@ -89,8 +90,9 @@ static bool take_record(void *arg, const uint8_t *env, size_t len, bool pending)
 {
     struct reading *r = arg;
     struct pv_record rec;
-    if (!pending && pv_record_parse(&rec, env, len) == PV_OK && (rec.flags & PV_RECORD_TOMBSTONE) != 0 &&
-        pv_purge_may(&rec) && pv_hlc_ms(rec.hlc) + r->p->grace_ms <= r->now_ms)
+    if (!pending && pv_record_parse(&rec, env, len) == PV_OK &&
+        (rec.flags & PV_RECORD_TOMBSTONE) != 0 && pv_purge_may(&rec) &&
+        pv_hlc_ms(rec.hlc) + r->p->grace_ms <= r->now_ms)
         r->err = take_tombstone(r, &rec, env, len);
     return r->err == PV_OK;
 }
