@@ -43,7 +43,7 @@ static void detach_parts(struct pv_peer *p)
 }
 
 /* The end of every event. Detaching may drop further peers. */
-static void sweep(struct pv_node *n)
+void pv_node_sweep(struct pv_node *n)
 {
     while (n->sweep) {
         n->sweep = false;
@@ -163,38 +163,7 @@ void pv_node_close(struct pv_node *n, void (*closed)(void *arg), void *arg)
     pv_node_submit(n, &n->closing_job);
 }
 
-/* ---- jobs ---------------------------------------------------------------------------------- */
-
-/* The job may be freed, or submitted again, by its own done. closed may free the node. */
-static void job_done(struct pv_job *job)
-{
-    struct pv_node *n = job->node;
-    if (job->run == NULL && job->commit.err == PV_OK && n->committed != NULL)
-        n->committed(n->committed_arg, &job->commit);
-    job->done = job->after;
-    job->done(job);
-    sweep(n);
-    n->jobs_running--;
-    if (n->closing && n->jobs_running == 0)
-        n->closed(n->closed_arg);
-}
-
-void pv_node_submit(struct pv_node *n, struct pv_job *job)
-{
-    PV_ASSERT(job->done != NULL && job->done != job_done);
-    n->jobs_running++;
-    job->node = n;
-    job->after = job->done;
-    job->done = job_done;
-    n->config.io.submit(n->config.io.ctx, job);
-}
-
-void pv_node_observe(struct pv_node *n, void (*committed)(void *arg, const struct pv_commit *c),
-                     void *arg)
-{
-    n->committed = committed;
-    n->committed_arg = arg;
-}
+/* ---- what others of the node ask ----------------------------------------------------------- */
 
 bool pv_node_closing(const struct pv_node *n)
 {
@@ -476,7 +445,7 @@ void pv_node_peer_up(struct pv_node *n, pv_link link, const struct pv_session_pe
     if (p == NULL || pv_map_put(&n->peers, &link, p) != PV_OK) {
         pv_free(p);
         n->config.io.drop(n->config.io.ctx, link, PV_BYE_LIMIT);
-        sweep(n);
+        pv_node_sweep(n);
         return;
     }
     p->node = n;
@@ -490,7 +459,7 @@ void pv_node_peer_up(struct pv_node *n, pv_link link, const struct pv_session_pe
     (void)snprintf(p->address, sizeof p->address, "%s", address);
     pv_peer_pause(p, true);
     pv_members_peer_up(p);
-    sweep(n);
+    pv_node_sweep(n);
 }
 
 void pv_node_peer_message(struct pv_node *n, pv_link link, uint8_t type, const uint8_t *body,
@@ -507,7 +476,7 @@ void pv_node_peer_message(struct pv_node *n, pv_link link, uint8_t type, const u
     } else {
         keep_early(p, type, body, len);
     }
-    sweep(n);
+    pv_node_sweep(n);
 }
 
 /* Whoever cancelled a stream may still get what was under way: that is no offence. */
@@ -521,7 +490,7 @@ void pv_node_peer_data(struct pv_node *n, pv_link link, uint32_t stream, uint8_t
         pv_peer_misbehaved(p, "stream data before any request");
     else if (!pv_push_on_data(p, stream, flags, bytes, len))
         (void)pv_fetch_on_data(p, stream, flags, bytes, len);
-    sweep(n);
+    pv_node_sweep(n);
 }
 
 void pv_node_peer_writable(struct pv_node *n, pv_link link)
@@ -534,7 +503,7 @@ void pv_node_peer_writable(struct pv_node *n, pv_link link)
         pv_publish_on_writable(p);
     if (!p->dropped)
         pv_push_on_writable(p);
-    sweep(n);
+    pv_node_sweep(n);
 }
 
 void pv_node_peer_pong(struct pv_node *n, pv_link link, uint64_t rtt_ms)
@@ -551,7 +520,7 @@ void pv_node_peer_down(struct pv_node *n, pv_link link)
         return;
     p->dropped = true;
     n->sweep = true;
-    sweep(n);
+    pv_node_sweep(n);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -580,7 +549,7 @@ void pv_node_tick(struct pv_node *n)
         pv_push_tick(n);
         pv_fetch_tick(n);
     }
-    sweep(n);
+    pv_node_sweep(n);
 }
 
 size_t pv_node_peers(const struct pv_node *n, struct pv_node_peer_info *out, size_t max)

@@ -86,6 +86,7 @@ struct pv_node {
 struct pv_peer *pv_node_peer(const struct pv_node *n, pv_link link);
 /* Admitted peers only: for (size_t i = 0; (p = pv_node_next_peer(n, &i)) != NULL;) */
 struct pv_peer *pv_node_next_peer(const struct pv_node *n, size_t *pos);
+void pv_node_sweep(struct pv_node *n); /* frees dropped peers: the last thing of an event */
 /* Calls of pause(true) and pause(false) are counted, so that parts need not know each other. */
 void pv_peer_pause(struct pv_peer *p, bool paused);
 bool pv_peer_writable(const struct pv_peer *p);
