@@ -18,6 +18,7 @@
 #include "storage/check_private.h"
 #include "storage/commit_private.h"
 #include "internal/base/mem.h"
+#include "internal/base/sometimes.h"
 
 #include <stdio.h>
 
@@ -414,6 +415,7 @@ void pv_commit_batch(struct pv_store *s, struct pv_commit *first)
 {
     pv_commit_bad(s, first);
     if (commit_together(s, first) == PV_E_NOSPACE && first != NULL && !atomic_load(&s->broken)) {
+        PV_SOMETIMES("commit: the disk is full");
         (void)!pv_db_checkpoint(s->writer, PV_CHECKPOINT_CUT); /* logged if it fails */
         commit_singly(s, first);
     }

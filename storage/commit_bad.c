@@ -11,6 +11,7 @@
 #include "storage/commit_private.h"
 #include "crypto/blob.h"
 #include "internal/base/mem.h"
+#include "internal/base/sometimes.h"
 
 #include <stdio.h>
 
@@ -220,6 +221,7 @@ static enum pv_err remove_bad(struct pv_store *s, const struct pv_check_row *row
         err = keep_bytes(s, &row->info.id, bytes);
     if (err == PV_OK)
         err = change(s, DELETE_ROW, row, bytes);
+    PV_SOMETIMES("store: a bad blob goes to quarantine");
     PV_LOG(s->config.env->log, PV_LOG_ERROR, PV_SUB_STORE,
            err == PV_OK ? "a bad blob went to quarantine" : "a bad blob stays", "blob",
            pv_log_id(row->info.id.b), "cause",

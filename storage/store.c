@@ -15,6 +15,7 @@
 #include "internal/base/rd.h"
 #include "internal/base/wr.h"
 #include "storage/commit.h"
+#include "internal/base/sometimes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@ void pv_store_fatal(struct pv_store *s, const char *what, enum pv_err err)
 {
     if (atomic_exchange(&s->broken, true))
         return;
+    PV_SOMETIMES("store: a disk failure ends the process");
     PV_LOG(s->config.env->log, PV_LOG_ERROR, PV_SUB_STORE, "disk failure, stopping", "what", what,
            "error", pv_err_text(err));
     if (s->config.fatal == NULL)
@@ -245,6 +247,7 @@ static enum pv_err count_opening(struct pv_store *s)
     }
     s->counted = err == PV_OK;
     if (err == PV_E_NOSPACE && !created) {
+        PV_SOMETIMES("store: opened on a full disk");
         PV_LOG(s->config.env->log, PV_LOG_WARN, PV_SUB_STORE,
                "the disk is full: the vault can only be read");
         err = PV_OK;
@@ -267,6 +270,7 @@ static enum pv_err refresh_log(struct pv_store *s)
     enum pv_err err = fs->open(fs->ctx, s->config.vault->dir, "vault.db-wal", PV_FS_WRITE, &fd);
     if (err != PV_OK)
         return err == PV_E_NOT_FOUND ? PV_OK : err;
+    PV_SOMETIMES("store: a log is left from an earlier run");
     uint8_t *piece = pv_malloc(PIECE_LEN);
     if (piece == NULL)
         err = PV_E_NOMEM;

@@ -1,6 +1,7 @@
 /* Reading blobs, and looking for blob files that vault.db does not know. */
 #include "storage/store_private.h"
 #include "internal/base/mem.h"
+#include "internal/base/sometimes.h"
 
 static void read_info(struct pv_query *q, struct pv_blob_info *out)
 {
@@ -68,6 +69,7 @@ struct range {
 
 static enum pv_err lost(struct pv_store *s, const struct pv_id *id, const char *cause)
 {
+    PV_SOMETIMES("store: a blob file is missing or cut");
     PV_LOG(s->config.env->log, PV_LOG_ERROR, PV_SUB_STORE, "blob is damaged", "blob",
            pv_log_id(id->b), "cause", cause);
     return PV_E_CORRUPT;

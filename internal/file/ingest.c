@@ -11,6 +11,7 @@
  */
 #include "internal/file/files_private.h"
 #include "internal/file/ingest_private.h"
+#include "internal/base/sometimes.h"
 
 #include <string.h>
 
@@ -178,6 +179,7 @@ static void upgrade(struct pv_ingest *in)
                         "the file grew while it was read, and memory is short: store it again");
         return;
     }
+    PV_SOMETIMES("store: a small upload turns out longer");
     in->is_upgrading = true;
     f->upgrades++;
     ask_memory(in);

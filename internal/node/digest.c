@@ -7,6 +7,7 @@
  * A round is given up, and left to the next hour, when a job fails: nothing is lost by that.
  */
 #include "internal/node/digest.h"
+#include "internal/base/sometimes.h"
 
 #include <string.h>
 
@@ -41,6 +42,7 @@ static void end_round(struct pv_digest *d)
 
 static void give_up(struct pv_peer *p, enum pv_err err)
 {
+    PV_SOMETIMES("sync: a comparison is given up");
     PV_LOG(env_of(p)->log, PV_LOG_WARN, PV_SUB_SYNC, "comparison given up", "node",
            pv_log_id(p->node_id.b), "cause", pv_err_text(err));
     end_round(digest_of(p));
@@ -176,6 +178,7 @@ static void roots_differ(struct pv_peer *p, const struct root_job *r, bool answe
                pv_log_id(p->node_id.b));
         return;
     }
+    PV_SOMETIMES("sync: buckets are compared");
     d->buckets_sent++;
     memcpy(d->buckets_root, r->root, PV_HASH_LEN);
     send_buckets(p, r->buckets);

@@ -20,6 +20,7 @@
  * times in all.
  */
 #include "internal/node/fetch_private.h"
+#include "internal/base/sometimes.h"
 
 enum pv_err pv_fetches_new(struct pv_node *n)
 {
@@ -154,6 +155,7 @@ void pv_wanted_blame(struct pv_wanted *w, struct pv_fetch_peer *fp)
 {
     struct pv_node *n = w->fetches->node;
     char hex[PV_ID_HEX_LEN + 1];
+    PV_SOMETIMES("fetch: a bad body");
     PV_LOG_LIMITED(n->config.env->log, PV_LOG_WARN, PV_SUB_NODE, "a peer sent a bad blob", "peer",
                    fp->peer->address, "blob", pv_log_id(w->id.b));
     w->holders[fp->slot].holding = PV_HOLD_BAD;
@@ -317,6 +319,7 @@ static void decide(struct pv_wanted *w, uint64_t now)
             due(fs, silent_ms);
             return;
         }
+        PV_SOMETIMES("fetch: a peer stops sending");
         w->holders[w->stream->owner->slot].tries++;
         PV_LOG_LIMITED(fs->node->config.env->log, PV_LOG_INFO, PV_SUB_NODE,
                        "a peer stopped sending", "peer", w->stream->owner->peer->address, "blob",

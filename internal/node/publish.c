@@ -5,6 +5,7 @@
  * to all; the first STORED makes it published, by a commit; later ones only count.
  */
 #include "internal/node/pending.h"
+#include "internal/base/sometimes.h"
 
 #include <string.h>
 
@@ -370,6 +371,7 @@ static void load_done(struct pv_job *job)
         if (pv_pending_find(q, &l->rids[i]) != NULL || q->by_rid.count >= PV_PENDING_QUEUE_MAX)
             continue;
         added = true;
+        PV_SOMETIMES("publish: pending records of an earlier run");
         if (pv_pending_new(q, &l->rids[i]) == NULL)
             job->err = PV_E_NOMEM;
     }

@@ -18,6 +18,7 @@
  * A cancelled stream keeps its number and its offer until the sender ended it.
  */
 #include "internal/node/push_private.h"
+#include "internal/base/sometimes.h"
 
 void pv_body_disown(struct pv_incoming *in)
 {
@@ -108,6 +109,7 @@ static void say_bad(struct pv_push_peer *pp, const struct pv_id *id)
     pv_id_hex(hex, id);
     PV_LOG_LIMITED(pp->push->node->config.env->log, PV_LOG_WARN, PV_SUB_NODE,
                    "a peer sent a bad blob", "peer", pp->peer->address, "blob", pv_log_id(id->b));
+    PV_SOMETIMES("push: a bad body");
     struct pv_wr w = pv_wr_of(pp->push->node->scratch, PV_FRAME_PLAIN_MAX);
     pv_msg_put_error(&w, PV_ERROR_BAD_BLOB, hex);
     pv_peer_send(pp->peer, &w);
@@ -194,6 +196,7 @@ static void cancel(struct pv_incoming *in)
     PV_LOG_LIMITED(pp->push->node->config.env->log, PV_LOG_INFO, PV_SUB_NODE,
                    "a peer stopped sending", "peer", pp->peer->address, "blob",
                    pv_log_id(in->id.b));
+    PV_SOMETIMES("push: a peer stops sending");
     struct pv_wr w = pv_wr_of(pp->push->node->scratch, PV_FRAME_PLAIN_MAX);
     pv_msg_put_cancel(&w, o->stream);
     pv_peer_send(pp->peer, &w);

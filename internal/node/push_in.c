@@ -13,6 +13,7 @@
  * sender. Both sides count open offers by that, so the sender never runs past the limit here.
  */
 #include "internal/node/push_private.h"
+#include "internal/base/sometimes.h"
 
 struct have_job {
     struct pv_job job;
@@ -82,6 +83,7 @@ static void flush(struct pv_push_peer *pp)
     }
     if (in->full_count > 0) {
         struct pv_wr w = pv_wr_of(s->node->scratch, PV_FRAME_PLAIN_MAX);
+        PV_SOMETIMES("push: full");
         pv_msg_put_ids(&w, PV_MSG_FULL, 0, in->full, in->full_count);
         pv_peer_send(pp->peer, &w);
         in->full_count = 0;
@@ -408,7 +410,9 @@ void pv_in_next(struct pv_push_peer *pp)
         if (!start_first(pp, o))
             break;
         if (pin->next_stream != stream)
-            wants[count++] = (struct pv_want){in->id, in->got, stream};
+            if (in->got > 0)
+                PV_SOMETIMES("push: a cut body goes on where it was");
+        wants[count++] = (struct pv_want){in->id, in->got, stream};
     }
     if (pin->wait.budget == NULL && pin->granted_bytes > 0)
         give_granted(pp);

@@ -4,6 +4,7 @@
  * looks at the bytes itself.
  */
 #include "internal/node/push_private.h"
+#include "internal/base/sometimes.h"
 
 enum { LOST_WAIT_MS = 1000 };
 
@@ -68,6 +69,7 @@ void pv_repair_tick(struct pv_push *s)
 static void no_copy(struct pv_repair *r, enum pv_err err)
 {
     struct pv_node *n = r->push->node;
+    PV_SOMETIMES("repair: no other copy in reach");
     PV_LOG(n->config.env->log, PV_LOG_ERROR, PV_SUB_NODE,
            "a damaged blob has no other copy in reach", "blob", pv_log_id(r->what.id.b), "cause",
            pv_err_text(err));
@@ -90,6 +92,7 @@ static void fetched(struct pv_fetch *f, enum pv_err err, uint8_t *bytes)
         no_copy(r, err);
         return;
     }
+    PV_SOMETIMES("repair: fetched again");
     PV_LOG(s->node->config.env->log, PV_LOG_INFO, PV_SUB_NODE, "a damaged blob was fetched again",
            "blob", pv_log_id(r->what.id.b));
     repair_end(r, PV_REPAIR_DONE);

@@ -6,6 +6,7 @@
  * expelled meanwhile.
  */
 #include "internal/node/clear_records.h"
+#include "internal/base/sometimes.h"
 #include "internal/node/decide.h"
 #include "internal/node/node_private.h"
 
@@ -153,10 +154,12 @@ static void read_done(struct pv_job *job)
         recognise_free(rc);
         return;
     }
-    if (rc->replaced)
+    if (rc->replaced) {
+        PV_SOMETIMES("node: a peer has another store than before");
         PV_LOG_LIMITED(n->config.env->log, PV_LOG_WARN, PV_SUB_NODE,
                        "peer has another store than before: offering it everything again", "node",
                        pv_log_id(p->node_id.b));
+    }
     add_ops(rc);
     if (job->commit.count == 0) {
         admit(p);

@@ -14,6 +14,7 @@
 #include "internal/base/buf.h"
 #include "internal/node/digest.h"
 #include "internal/record_index.h"
+#include "internal/base/sometimes.h"
 
 #include <string.h>
 
@@ -111,6 +112,7 @@ static void verify_run(struct pv_job *job, const struct pv_job_context *ctx)
 
 static void hold(struct pv_node *n, const struct pv_record *rec, uint64_t wait_ms)
 {
+    PV_SOMETIMES("sync: a record from the future is held back");
     uint64_t now = pv_node_now(n);
     uint64_t at = wait_ms < PV_SYNC_INTERVAL_MS ? now + wait_ms : UINT64_MAX;
     PV_LOG(n->config.env->log, PV_LOG_DEBUG, PV_SUB_SYNC, "record from the future held back",
@@ -268,8 +270,9 @@ static void commit_done(struct pv_job *job)
     struct pv_batch *b = PV_CONTAINER_OF(job, struct pv_batch, job);
     struct pv_node *n = job->node;
     if (job->commit.err != PV_OK)
-        PV_LOG_LIMITED(n->config.env->log, PV_LOG_WARN, PV_SUB_SYNC, "cannot keep records", "cause",
-                       pv_err_text(job->commit.err));
+        PV_SOMETIMES("sync: records cannot be kept");
+    PV_LOG_LIMITED(n->config.env->log, PV_LOG_WARN, PV_SUB_SYNC, "cannot keep records", "cause",
+                   pv_err_text(job->commit.err));
     if (job->commit.err == PV_E_NOSPACE && !n->closing && without_additions(b)) {
         pv_node_submit(n, job);
         return;

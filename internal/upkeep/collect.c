@@ -18,6 +18,7 @@
 #include "internal/upkeep/purge.h"
 #include "internal/node/members.h"
 #include "internal/node/sync.h"
+#include "internal/base/sometimes.h"
 
 #include <string.h>
 
@@ -125,6 +126,7 @@ static void block(struct pv_collect *c, enum pv_exit exit, const char *fmt, ...)
 static void block(struct pv_collect *c, enum pv_exit exit, const char *fmt, ...)
 {
     va_list args;
+    PV_SOMETIMES("gc: something is in the way");
     va_start(args, fmt);
     (void)vsnprintf(c->why, sizeof c->why, fmt, args);
     va_end(args);

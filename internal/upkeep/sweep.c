@@ -2,6 +2,8 @@
  */
 #include "internal/upkeep/sweep.h"
 
+#include "internal/base/sometimes.h"
+
 #include "internal/base/mem.h"
 
 #include <stddef.h>
@@ -32,6 +34,7 @@ static void on_deleted(struct pv_job *job)
 {
     struct sweep *s = PV_CONTAINER_OF(job, struct sweep, job);
     struct pv_log *log = pv_node_config(s->node)->env->log;
+    PV_SOMETIMES("store: blob files left by a crash");
     if (job->commit.err == PV_OK)
         PV_LOG(log, PV_LOG_INFO, PV_SUB_STORE, "deleted blob files left by a crash", "files",
                pv_log_u64(s->count));
