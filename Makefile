@@ -25,9 +25,12 @@ LDHARD  := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 # Instruments open files and trace the process: it is not confined then (internal/confine/).
 INSTRUMENTED := -DPV_INSTRUMENTED
 SAN_asan  := -fsanitize=address,undefined -fno-sanitize-recover=all -DPV_DEBUG_MEMORY
+MARKS     := -DPV_MARKS # internal/base/sometimes.h
 SAN_tsan  := -fsanitize=thread
 OPT_release  := -O2 -g -D_FORTIFY_SOURCE=2
-OPT_asan     := -O1 -g -fno-omit-frame-pointer $(INSTRUMENTED) $(SAN_asan)
+OPT_asan     := -O1 -g -fno-omit-frame-pointer $(INSTRUMENTED) $(SAN_asan) $(MARKS)
+OPT_sim      := -O2 -g $(MARKS)
+OPT_clang    := -O2 -g $(MARKS)
 OPT_tsan     := -O1 -g $(INSTRUMENTED) $(SAN_tsan)
 OPT_valgrind := -O1 -g $(INSTRUMENTED)
 # gcc 12 takes a structure that a function returns for uninitialised; valgrind and clang look at that.
@@ -47,7 +50,7 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DPV_VERSION='"$(VERSION)"' -I. $(WARN) $(HA
 ALL_LDFLAGS = $(LDHARD) $(LD_$(VARIANT)) $(LDFLAGS)
 LIBS    = $(PKG_LIBS) -lpthread
 BANNED  := -include internal/base/banned.h
-ifeq ($(VARIANT),fuzz) # libFuzzer is clang's; it takes banned.h for a mistake
+ifneq ($(filter $(VARIANT),fuzz clang),) # libFuzzer is clang's; it takes banned.h for a mistake
 CC      := clang
 BANNED  :=
 endif
@@ -167,6 +170,18 @@ fault: $(B)/tests/fault_storage $(BIN)
 $(B)/pvsim: $(call obj,$(wildcard tests/sim/*.c) $(SUPPORT)) $(call libs_from,$(LAYERS))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+# A little of it is in `make test`; here for long: SEEDS=A..B, or TIME=30m of random ones.
+.PHONY: sim sim-smoke
+sim:
+	$(Q)$(MAKE) --no-print-directory VARIANT=sim build/sim/pvsim
+	$(Q)build/sim/pvsim --regress tests/sim/regress
+	$(Q)build/sim/pvsim $(if $(SEEDS),--seeds $(SEEDS),--random --time $(if $(filter-out 60,$(TIME)),$(TIME),10m)) --twice 20 --all-marks
+
+sim-smoke:
+	$(Q)$(MAKE) --no-print-directory VARIANT=asan build/asan/pvsim
+	$(Q)build/asan/pvsim --regress tests/sim/regress
+	$(Q)build/asan/pvsim --seeds 1..1000 --time 120s --twice 10
 
 # A daemon that many besiege, with figures; and one that runs for long: MINUTES=n.
 MINUTES ?= 30
@@ -364,7 +379,7 @@ clean:
 	rm -rf build bin
 
 help:
-	@echo 'all deps demo test unit unit-<layer> integration hostile netsweep fuzz fuzz-smoke fault siege soak asan tsan valgrind analyze coverage bench million install uninstall deb docs clean'
+	@echo 'all deps demo test unit unit-<layer> integration hostile netsweep fuzz fuzz-smoke fault sim siege soak asan tsan valgrind analyze coverage bench million install uninstall deb docs clean'
 	@echo 'docker-demo docker-test docker-secrets'
 	@echo 'lint = check-layers check-headers check-format check-budgets check-gates'
-	@echo 'VARIANT=release|asan|tsan|valgrind|coverage|fuzz; FILTER=SUITE/TEST for unit-<layer>; V=1 shows commands; CI=1 makes warnings errors'
+	@echo 'VARIANT=release|asan|tsan|valgrind|coverage|fuzz|sim|clang; FILTER=SUITE/TEST for unit-<layer>; V=1 shows commands; CI=1 makes warnings errors'

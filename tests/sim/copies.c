@@ -91,10 +91,10 @@ bool sim_blobs_of(struct sim_world *w, unsigned content, struct pv_id ids[static
 bool sim_copies_ok(struct sim_world *w, char why[static SIM_CAUSE_LEN])
 {
     struct pv_id ids[SIM_BLOBS_MAX];
-    unsigned alive = 0;
+    unsigned wanted = w->plan->nodes < 3 ? w->plan->nodes : 3;
     size_t count;
-    for (unsigned i = 0; i < w->plan->nodes; i++)
-        alive += w->nodes[i].up;
+    for (unsigned i = 0; i < w->plan->nodes; i++) /* others take its place hours later */
+        wanted -= w->nodes[i].dead_for_good;
     for (unsigned c = 0; c < SIM_CONTENTS; c++) {
         if (!sim_must_live(w, c))
             continue;
@@ -106,7 +106,7 @@ bool sim_copies_ok(struct sim_world *w, char why[static SIM_CAUSE_LEN])
             unsigned copies = 0;
             for (unsigned i = 0; i < w->plan->nodes; i++)
                 copies += sim_has_good(&w->nodes[i], &ids[k]);
-            if (copies < 3 && copies < alive) {
+            if (copies < wanted) {
                 (void)snprintf(why, SIM_CAUSE_LEN, "a blob of content %u has %u good copies", c,
                                copies);
                 return false;

@@ -129,7 +129,7 @@ static void rot(struct sim_world *w, struct sim_fault *f)
         struct pv_fs_stat st;
         if (!elsewhere || fs->open(fs->ctx, PV_FD_NONE, path, PV_FS_WRITE, &file) != PV_OK)
             continue;
-        uint8_t byte;
+        uint8_t byte = 0;
         size_t got;
         enum pv_err err = fs->stat(fs->ctx, file, &st);
         uint64_t at = sim_below(&f->rng, st.size_bytes);
@@ -240,12 +240,16 @@ void sim_fault_begin(struct sim_world *w, unsigned index)
         }
         break;
     case SIM_FAULT_OLD_DISK:
-        if (n->snapshot != NULL && sim_can_spare(w, n)) {
+        /* One of an earlier run: that is what peers can tell by the number of openings. */
+        if (n->snapshot != NULL && n->snapshot_life < n->life && sim_can_spare(w, n)) {
             sim_node_die(n, n->snapshot, "an old disk is restored");
             n->snapshot = NULL;
             restart(w, f);
-        } else if (n->snapshot == NULL) {
+        } else if (n->snapshot == NULL && n->up) {
             n->snapshot = pvt_simfs_crash(n->disk, sim_draw(&f->rng));
+            n->snapshot_life = n->life;
+            sim_node_die(n, NULL, "killed, with a snapshot of its disk");
+            restart(w, f);
         }
         break;
     case SIM_FAULT_MANGLE:

@@ -2,6 +2,7 @@
 #include "tests/sim/sim.h"
 
 #include <sqlite3.h>
+#include <dirent.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,16 +12,18 @@
 struct options {
     uint64_t from, to, virtual_us;
     unsigned nodes, time_s, twice;
-    bool random, trace, log, shrink, quiet;
+    bool random, trace, log, shrink, all_marks;
+    const char *regress;
+    bool no_op[SIM_OPS_MAX], no_fault[SIM_FAULTS_MAX];
 };
 
 static struct sim_stats total;
-static uint64_t virtual_us_total;
+static uint64_t virtual_us_total, seeds, failures;
 
-static double seconds(void)
+static double seconds(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
@@ -33,22 +36,39 @@ static void add_stats(const struct sim_result *r)
     virtual_us_total += r->end_us;
 }
 
-/* SQLite draws from a generator of its own, one for the process. */
-static void seed_sqlite(uint64_t seed)
+/* ---- one seed ---- */
+
+static void run(struct sim_result *out, const struct sim_plan *plan, bool trace, struct pv_log *log)
 {
-    sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED, (int)(seed & 0x7fffffff) | 1, NULL);
+    /* SQLite draws from a generator of its own, one for the process. */
+    sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED, (int)(plan->seed & 0x7fffffff) | 1, NULL);
+    sim_run(out, plan, trace, log);
 }
 
-static void run(struct sim_result *out, const struct sim_plan *plan, const struct options *o)
+void sim_run_seeded(struct sim_result *out, const struct sim_plan *plan)
 {
-    struct pv_log *log = NULL;
-    if (o->log && pv_log_new_fd(&log, STDOUT_FILENO, false) != PV_OK)
-        exit(70);
-    if (log != NULL)
-        (void)!pv_log_set_levels(log, "debug");
-    seed_sqlite(plan->seed);
-    sim_run(out, plan, o->trace, log);
-    pv_log_free(log);
+    run(out, plan, false, NULL);
+}
+
+static void print_list(const char *option, const bool *out, unsigned count)
+{
+    bool any = false;
+    for (unsigned i = 0; i < count; i++)
+        if (out[i]) {
+            printf("%s%u", any ? "," : option, i);
+            any = true;
+        }
+}
+
+static void print_options(const struct sim_plan *plan, const struct options *o)
+{
+    printf("--seed %llu", (unsigned long long)plan->seed);
+    if (o->nodes != 0)
+        printf(" --nodes %u", o->nodes);
+    if (o->virtual_us != 0)
+        printf(" --virtual %llus", (unsigned long long)(o->virtual_us / SIM_S));
+    print_list(" --no-ops ", plan->no_op, plan->ops);
+    print_list(" --no-faults ", plan->no_fault, plan->faults);
 }
 
 /* False: it failed, and has been told. */
@@ -56,16 +76,22 @@ static bool try_seed(uint64_t seed, const struct options *o, bool twice)
 {
     struct sim_plan plan;
     struct sim_result result, again;
+    struct pv_log *log = NULL;
+    if (o->log && (pv_log_new_fd(&log, STDOUT_FILENO, false) != PV_OK ||
+                   pv_log_set_levels(log, "debug") != PV_OK))
+        exit(70);
     sim_plan_draw(&plan, seed, o->virtual_us, o->nodes);
-    run(&result, &plan, o);
+    memcpy(plan.no_op, o->no_op, sizeof plan.no_op);
+    memcpy(plan.no_fault, o->no_fault, sizeof plan.no_fault);
+    run(&result, &plan, o->trace, log);
+    pv_log_free(log);
     add_stats(&result);
+    seeds++;
     if (!result.failed && twice) {
-        run(&again, &plan, o);
-        if (again.hash != result.hash) {
-            result.failed = true;
-            (void)snprintf(result.cause, sizeof result.cause,
-                           "O12: the same seed gave another trace");
-        }
+        sim_run_seeded(&again, &plan);
+        result.failed = again.hash != result.hash;
+        if (result.failed)
+            (void)snprintf(result.cause, sizeof result.cause, "O12: two traces of one seed");
     }
     if (o->from == o->to || o->trace)
         printf("seed %llu: %u nodes, %llu events, trace %016llx\n", (unsigned long long)seed,
@@ -73,79 +99,184 @@ static bool try_seed(uint64_t seed, const struct options *o, bool twice)
                (unsigned long long)result.hash);
     if (!result.failed)
         return true;
-    printf("FAILED --seed %llu: %s\n", (unsigned long long)seed, result.cause);
+    failures++;
+    if (o->shrink)
+        sim_shrink(&plan, &result);
+    printf("FAILED ");
+    print_options(&plan, o);
+    printf(": %s\n", result.cause);
     fflush(stdout);
     return false;
+}
+
+/* ---- options ---- */
+
+static void usage(void)
+{
+    fputs("usage: pvsim [--seed N | --seeds A..B | --random | --regress DIR] [--time T]\n"
+          "             [--virtual T] [--nodes N] [--no-ops LIST] [--no-faults LIST]\n"
+          "             [--twice N] [--all-marks] [--shrink] [--trace] [--log]\n",
+          stderr);
+    exit(2);
 }
 
 static uint64_t duration_us(const char *text)
 {
     uint64_t ms;
-    if (pv_duration_parse(&ms, text) != PV_OK) {
-        fprintf(stderr, "pvsim: not a duration: %s\n", text);
-        exit(2);
-    }
+    if (pv_duration_parse(&ms, text) != PV_OK)
+        usage();
     return ms * SIM_MS;
 }
 
-static void usage(void)
+static void take_list(bool *out, unsigned max, const char *text)
 {
-    fputs("usage: pvsim [--seed N | --seeds A..B | --random] [--time T] [--virtual T] [--nodes N]\n"
-          "             [--twice N] [--trace] [--log]\n",
-          stderr);
-    exit(2);
+    for (char *end; *text != '\0'; text = *end == ',' ? end + 1 : end) {
+        unsigned long i = strtoul(text, &end, 10);
+        if (end == text || i >= max)
+            usage();
+        out[i] = true;
+    }
+}
+
+static void take_range(struct options *o, const char *text)
+{
+    char *end;
+    o->from = o->to = strtoull(text, &end, 10);
+    if (strncmp(end, "..", 2) == 0)
+        o->to = strtoull(end + 2, &end, 10);
+    if (*end != '\0')
+        usage();
+}
+
+static void take(struct options *o, int c, const char *text)
+{
+    switch (c) {
+    case 's':
+        take_range(o, text);
+        break;
+    case 'r':
+        o->random = true;
+        break;
+    case 'g':
+        o->regress = text;
+        break;
+    case 't':
+        o->time_s = (unsigned)(duration_us(text) / SIM_S);
+        break;
+    case 'v':
+        o->virtual_us = duration_us(text);
+        break;
+    case 'n':
+        o->nodes = (unsigned)strtoul(text, NULL, 10);
+        break;
+    case 'O':
+        take_list(o->no_op, SIM_OPS_MAX, text);
+        break;
+    case 'F':
+        take_list(o->no_fault, SIM_FAULTS_MAX, text);
+        break;
+    case '2':
+        o->twice = (unsigned)strtoul(text, NULL, 10);
+        break;
+    case 'm':
+        o->all_marks = true;
+        break;
+    case 'k':
+        o->shrink = true;
+        break;
+    case 'T':
+        o->trace = true;
+        break;
+    case 'l':
+        o->log = true;
+        break;
+    default:
+        usage();
+    }
 }
 
 static void parse(struct options *o, int argc, char **argv)
 {
-    static const struct option known[] = {
-        {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 'S'},
-        {"random", no_argument, NULL, 'r'},        {"time", required_argument, NULL, 't'},
-        {"virtual", required_argument, NULL, 'v'}, {"nodes", required_argument, NULL, 'n'},
-        {"twice", required_argument, NULL, '2'},   {"trace", no_argument, NULL, 'T'},
-        {"log", no_argument, NULL, 'l'},           {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"seed", required_argument, NULL, 's'},
+                                          {"seeds", required_argument, NULL, 's'},
+                                          {"random", no_argument, NULL, 'r'},
+                                          {"regress", required_argument, NULL, 'g'},
+                                          {"time", required_argument, NULL, 't'},
+                                          {"virtual", required_argument, NULL, 'v'},
+                                          {"nodes", required_argument, NULL, 'n'},
+                                          {"no-ops", required_argument, NULL, 'O'},
+                                          {"no-faults", required_argument, NULL, 'F'},
+                                          {"twice", required_argument, NULL, '2'},
+                                          {"all-marks", no_argument, NULL, 'm'},
+                                          {"shrink", no_argument, NULL, 'k'},
+                                          {"trace", no_argument, NULL, 'T'},
+                                          {"log", no_argument, NULL, 'l'},
+                                          {NULL, 0, NULL, 0}};
     *o = (struct options){.from = 1, .to = 100};
-    for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
-        char *end = NULL;
-        if (c == 's') {
-            o->from = o->to = strtoull(optarg, &end, 10);
-        } else if (c == 'S') {
-            o->from = strtoull(optarg, &end, 10);
-            if (strncmp(end, "..", 2) != 0)
-                usage();
-            o->to = strtoull(end + 2, &end, 10);
-        } else if (c == 'r') {
-            o->random = true;
-        } else if (c == 't') {
-            o->time_s = (unsigned)(duration_us(optarg) / SIM_S);
-        } else if (c == 'v') {
-            o->virtual_us = duration_us(optarg);
-        } else if (c == 'n') {
-            o->nodes = (unsigned)strtoul(optarg, &end, 10);
-        } else if (c == '2') {
-            o->twice = (unsigned)strtoul(optarg, &end, 10);
-        } else if (c == 'T') {
-            o->trace = true;
-        } else if (c == 'l') {
-            o->log = true;
-        } else {
-            usage();
-        }
-    }
+    optind = 0; /* it is called again for each file of --regress */
+    for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;)
+        take(o, c, optarg);
     if (o->random) {
         o->from = (uint64_t)time(NULL) * 1000003 % 1000000000;
-        o->to = UINT64_MAX;
+        o->to = UINT64_MAX - 1;
     }
     if (o->nodes > SIM_NODES_MAX || optind != argc)
         usage();
 }
 
-static void summary(uint64_t seeds, uint64_t failures, double took)
+/* ---- failures of the past ---- */
+
+/* A file holds the options of one run; lines that begin with # say what it was about. */
+static void run_file(const char *dir, const char *name)
 {
-    printf("%llu seeds, %llu failed; %.0f virtual hours in %.0f s; %llu events, %.0f a second\n",
+    enum { WORDS_MAX = 32 };
+    char path[512], line[4096], *words[WORDS_MAX] = {(char *)(uintptr_t) "pvsim"};
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *f = fopen(path, "r");
+    if (f == NULL)
+        usage();
+    while (fgets(line, sizeof line, f) != NULL) {
+        struct options o;
+        int count = 1;
+        for (char *w = strtok(line, " \n"); w != NULL && count < WORDS_MAX; w = strtok(NULL, " \n"))
+            words[count++] = w;
+        if (count == 1 || words[1][0] == '#')
+            continue;
+        parse(&o, count, words);
+        for (uint64_t seed = o.from; seed <= o.to; seed++)
+            (void)try_seed(seed, &o, true);
+    }
+    (void)fclose(f);
+}
+
+static int is_seed_file(const struct dirent *entry)
+{
+    size_t len = strlen(entry->d_name);
+    return len > 5 && strcmp(entry->d_name + len - 5, ".seed") == 0;
+}
+
+static void run_past(const char *dir)
+{
+    struct dirent **files;
+    int count = scandir(dir, &files, is_seed_file, alphasort);
+    if (count < 0)
+        usage();
+    for (int i = 0; i < count; i++) {
+        run_file(dir, files[i]->d_name);
+        free(files[i]);
+    }
+    free(files);
+}
+
+/* ---- all of them ---- */
+
+static void summary(double took, double busy)
+{
+    printf("%llu seeds, %llu failed; %.0f virtual hours in %.0f s; %llu events, %.0f a second of "
+           "one core\n",
            (unsigned long long)seeds, (unsigned long long)failures,
            (double)virtual_us_total / 3.6e9, took, (unsigned long long)total.events,
-           (double)total.events / took);
+           (double)total.events / busy);
     printf("%llu starts, %llu ends of processes, %llu connections, %llu commits, %llu MB sent\n",
            (unsigned long long)total.starts, (unsigned long long)total.crashes,
            (unsigned long long)total.links, (unsigned long long)total.commits,
@@ -163,17 +294,19 @@ static void summary(uint64_t seeds, uint64_t failures, double took)
 int main(int argc, char **argv)
 {
     struct options o;
-    uint64_t seeds = 0, failures = 0;
     parse(&o, argc, argv);
+    (void)setvbuf(stdout, NULL, o.log ? _IONBF : _IOLBF, 0); /* in step with the log */
     pv_crypto_init();
     json_object_seed(1);
-    double start = seconds();
-    for (uint64_t seed = o.from; seed <= o.to; seed++) {
-        failures += !try_seed(seed, &o, seeds < o.twice);
-        seeds++;
-        if (seed == UINT64_MAX || (o.time_s > 0 && seconds() - start >= o.time_s))
+    double start = seconds(CLOCK_MONOTONIC);
+    if (o.regress != NULL)
+        run_past(o.regress);
+    for (uint64_t seed = o.from; o.regress == NULL && seed <= o.to; seed++) {
+        (void)try_seed(seed, &o, seeds < o.twice);
+        if (o.time_s > 0 && seconds(CLOCK_MONOTONIC) - start >= o.time_s)
             break;
     }
-    summary(seeds, failures, seconds() - start);
-    return failures == 0 ? 0 : 1;
+    summary(seconds(CLOCK_MONOTONIC) - start, seconds(CLOCK_PROCESS_CPUTIME_ID));
+    unsigned missed = o.from == o.to ? 0 : sim_marks(true);
+    return failures == 0 && (missed == 0 || !o.all_marks) ? 0 : 1;
 }

@@ -423,11 +423,19 @@ static struct sim_end *end_of(struct sim_node *n, pv_link number, struct sim_lin
     return NULL;
 }
 
+/* Whoever finds it full waits to be told. */
+static enum pv_err queued(struct sim_end *e, enum pv_err err)
+{
+    if (!pv_session_writable(e->session))
+        e->above = true;
+    return err;
+}
+
 static enum pv_err io_send(void *ctx, pv_link number, const uint8_t *payload, size_t len)
 {
     struct sim_link *l;
     struct sim_end *e = end_of(ctx, number, &l);
-    return e == NULL ? PV_E_CLOSED : pv_session_send(e->session, payload, len);
+    return e == NULL ? PV_E_CLOSED : queued(e, pv_session_send(e->session, payload, len));
 }
 
 static enum pv_err io_send_data(void *ctx, pv_link number, uint32_t stream, uint8_t flags,
@@ -435,7 +443,8 @@ static enum pv_err io_send_data(void *ctx, pv_link number, uint32_t stream, uint
 {
     struct sim_link *l;
     struct sim_end *e = end_of(ctx, number, &l);
-    return e == NULL ? PV_E_CLOSED : pv_session_send_data(e->session, stream, flags, data, len);
+    return e == NULL ? PV_E_CLOSED
+                     : queued(e, pv_session_send_data(e->session, stream, flags, data, len));
 }
 
 static enum pv_err io_ping(void *ctx, pv_link number)

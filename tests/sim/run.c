@@ -211,6 +211,11 @@ static void read_all(struct sim_world *w)
         judge(w, i);
 }
 
+static uint64_t virtual_ms(void *ctx)
+{
+    return ((const struct sim_world *)ctx)->now / SIM_MS;
+}
+
 void sim_run(struct sim_result *out, const struct sim_plan *plan, bool trace, struct pv_log *log)
 {
     struct sim_world *w = calloc(1, sizeof *w);
@@ -218,6 +223,8 @@ void sim_run(struct sim_result *out, const struct sim_plan *plan, bool trace, st
     w->plan = plan;
     w->trace = trace;
     w->log = log;
+    if (log != NULL)
+        pv_log_set_clock(log, virtual_ms, w);
     begin(w);
     run_until(w, plan->virtual_us);
     if (!w->failed) {

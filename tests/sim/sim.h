@@ -8,6 +8,7 @@
  *   dial.c      connections: made, doubled, lost     oracle.c    what must be true
  *   node.c      one process and its disk             copies.c    where the blobs of a file are
  *   run.c       safety phase, healing, the end       shrink.c    a failure with less in it
+ *                                                    marks.c     which rare paths were taken
  *
  * What runs is the product: node core, file server, upkeep, sessions and their cryptography, store,
  * SQLite. Played here are the machine (clocks, disk, network) and what is written for libuv: the
@@ -159,7 +160,7 @@ struct sim_node {
     uint64_t paused_until, slow_disk_until;
     bool full, dead_for_good;
 
-    uint32_t life; /* counts processes from 1 */
+    uint32_t life, snapshot_life; /* counts processes from 1 */
     bool up, ready, doomed, fatal, closed;
     struct pvt_simfs *crash_disk; /* of CRASH_IN_CALL: what is left */
     uint64_t crash_in_changes;    /* 0: not armed */
@@ -404,6 +405,8 @@ struct sim_result {
 };
 
 void sim_run(struct sim_result *out, const struct sim_plan *plan, bool trace, struct pv_log *log);
+void sim_run_seeded(struct sim_result *out, const struct sim_plan *plan); /* main.c */
+unsigned sim_marks(bool print); /* how many were never hit */
 /* Takes operations and faults out of a plan that fails while it still fails in the same way. */
 void sim_shrink(struct sim_plan *plan, const struct sim_result *failure);
 
