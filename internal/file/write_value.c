@@ -195,9 +195,9 @@ static enum pv_err seal(struct writing *w, const struct pv_job_context *ctx)
                                     .body = w->body};
     pv_sha256(w->sha256.b, body.value, body.value_len);
     enum pv_err err = pv_name_body_encode(w->body, &draft.body_len, &body, ctx->identity->seed);
-    if (err == PV_OK)
-        err = pv_seal_record(&w->env, &w->env_len, &w->hash, &draft, ctx);
-    return err;
+    return err != PV_OK ? err
+                        : pv_seal_record(&w->env, &w->env_len, &w->hash, &draft,
+                                         pv_keyring_active(ctx->keyring), ctx);
 }
 
 /* What cannot be read may be replaced, if that is wanted. */
