@@ -164,6 +164,10 @@ void sim_op_begin(struct sim_world *w, unsigned index)
         pv_files_request(n->files, &op->rq);
     if (op->state == SIM_OP_OPEN && op->kind == SIM_OP_STORE)
         feed_later(op, 10);
+    if (op->state == SIM_OP_OPEN && op->patience_us > 0)
+        sim_at(w, w->now + op->patience_us,
+               (struct sim_event){
+                   .kind = SIM_EV_LEAVE, .node = (uint8_t)op->node, .life = n->life, .a = index});
 }
 
 void sim_op_feed(struct sim_world *w, unsigned index)
@@ -182,18 +186,26 @@ void sim_op_feed(struct sim_world *w, unsigned index)
         feed_later(op, 50);
 }
 
+static void cancel(struct sim_op *op, const char *why)
+{
+    if (op->rq.ops != NULL && op->rq.ops->on_cancel != NULL)
+        op->rq.ops->on_cancel(&op->rq);
+    json_decref(op->rq.args);
+    op->state = SIM_OP_UNKNOWN;
+    op->end_us = op->w->now;
+    op->client_due = false;
+    sim_trace(op->w, "op %u: %s", (unsigned)(op - op->w->ops), why);
+}
+
+void sim_op_leave(struct sim_world *w, unsigned index)
+{
+    if (w->ops[index].state == SIM_OP_OPEN)
+        cancel(&w->ops[index], "its client is gone");
+}
+
 void sim_ops_cancel(struct sim_node *n)
 {
-    for (unsigned i = 0; i < n->w->op_count; i++) {
-        struct sim_op *op = &n->w->ops[i];
-        if (op->state != SIM_OP_OPEN || op->node != n->index)
-            continue;
-        if (op->rq.ops != NULL && op->rq.ops->on_cancel != NULL)
-            op->rq.ops->on_cancel(&op->rq);
-        json_decref(op->rq.args);
-        op->state = SIM_OP_UNKNOWN;
-        op->end_us = n->w->now;
-        op->client_due = false;
-        sim_trace(n->w, "op %u: its node is gone", i);
-    }
+    for (unsigned i = 0; i < n->w->op_count; i++)
+        if (n->w->ops[i].state == SIM_OP_OPEN && n->w->ops[i].node == n->index)
+            cancel(&n->w->ops[i], "its node is gone");
 }

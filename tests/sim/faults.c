@@ -5,6 +5,7 @@
  */
 #include "tests/sim/sim.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -181,6 +182,22 @@ static void part(struct sim_world *w, struct sim_fault *f, bool blocked)
                 w->blocked[a][b] = blocked;
 }
 
+/* Days go by in which nothing happens; one node is away, and comes back when they are over. */
+static void leap(struct sim_world *w, struct sim_fault *f)
+{
+    static const uint64_t days[] = {1, 2, 4, 9, 30, 89};
+    sim_node_die(&w->nodes[f->node], NULL, "killed, to be back after days");
+    restart(w, f);
+    w->leap_us += days[sim_below(&f->rng, PV_COUNT(days))] * 86400 * SIM_S;
+    sim_trace(w, "it is day %llu", (unsigned long long)(w->leap_us / SIM_S / 86400));
+    w->touched = UINT_MAX;
+    for (size_t i = 0; i < w->link_count; i++)
+        w->links[i]->ends[0].dirty = w->links[i]->ends[1].dirty = true;
+    for (unsigned i = 0; i < w->plan->nodes; i++)
+        if (w->nodes[i].up && w->nodes[i].ready)
+            sim_dial_arm(&w->nodes[i]);
+}
+
 void sim_fault_begin(struct sim_world *w, unsigned index)
 {
     struct sim_fault *f = &w->faults[index];
@@ -254,6 +271,9 @@ void sim_fault_begin(struct sim_world *w, unsigned index)
         break;
     case SIM_FAULT_MANGLE:
         w->mangle += (unsigned)sim_between(&f->rng, 1, 5);
+        break;
+    case SIM_FAULT_LEAP:
+        leap(w, f);
         break;
     case SIM_FAULT_KINDS:
         break;

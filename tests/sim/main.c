@@ -12,7 +12,7 @@
 struct options {
     uint64_t from, to, virtual_us;
     unsigned nodes, time_s, twice;
-    bool random, trace, log, shrink, all_marks;
+    bool random, trace, log, shrink, all_marks, until_failure;
     const char *regress;
     bool no_op[SIM_OPS_MAX], no_fault[SIM_FAULTS_MAX];
 };
@@ -115,7 +115,8 @@ static void usage(void)
 {
     fputs("usage: pvsim [--seed N | --seeds A..B | --random | --regress DIR] [--time T]\n"
           "             [--virtual T] [--nodes N] [--no-ops LIST] [--no-faults LIST]\n"
-          "             [--twice N] [--all-marks] [--shrink] [--trace] [--log]\n",
+          "             [--twice N] [--all-marks] [--until-failure] [--shrink]\n"
+          "             [--trace] [--log]\n",
           stderr);
     exit(2);
 }
@@ -181,6 +182,9 @@ static void take(struct options *o, int c, const char *text)
     case 'm':
         o->all_marks = true;
         break;
+    case 'u':
+        o->until_failure = true;
+        break;
     case 'k':
         o->shrink = true;
         break;
@@ -208,6 +212,7 @@ static void parse(struct options *o, int argc, char **argv)
                                           {"no-faults", required_argument, NULL, 'F'},
                                           {"twice", required_argument, NULL, '2'},
                                           {"all-marks", no_argument, NULL, 'm'},
+                                          {"until-failure", no_argument, NULL, 'u'},
                                           {"shrink", no_argument, NULL, 'k'},
                                           {"trace", no_argument, NULL, 'T'},
                                           {"log", no_argument, NULL, 'l'},
@@ -303,6 +308,8 @@ int main(int argc, char **argv)
         run_past(o.regress);
     for (uint64_t seed = o.from; o.regress == NULL && seed <= o.to; seed++) {
         (void)try_seed(seed, &o, seeds < o.twice);
+        if (o.until_failure && failures > 0)
+            break;
         if (o.time_s > 0 && seconds(CLOCK_MONOTONIC) - start >= o.time_s)
             break;
     }

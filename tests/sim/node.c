@@ -21,13 +21,13 @@ static struct sim_node *acting; /* whose file calls are being made: `fatal` has 
 static uint64_t env_wall_ms(void *ctx)
 {
     const struct sim_node *n = ctx;
-    return (uint64_t)((int64_t)(wall_base_ms + n->w->now / SIM_MS) + n->skew_ms);
+    return (uint64_t)((int64_t)(wall_base_ms + (n->w->now + n->w->leap_us) / SIM_MS) + n->skew_ms);
 }
 
 static uint64_t env_mono_ms(void *ctx)
 {
     const struct sim_node *n = ctx;
-    return mono_base_ms + n->w->now / SIM_MS;
+    return mono_base_ms + (n->w->now + n->w->leap_us) / SIM_MS;
 }
 
 static void env_random(void *ctx, void *dst, size_t len)
@@ -132,9 +132,12 @@ static void run_job(struct sim_node *n, struct pv_job *job)
     batch_add(&n->ran, job);
 }
 
-static void no_done(struct pv_commit *c)
+/* The moment of the acknowledgement; what fails after it is another matter. */
+static void on_commit(struct pv_commit *c)
 {
-    (void)c;
+    if (acting->up && acting->fatal && c->err == PV_OK)
+        sim_fail(acting->w, "O14", "node %u acknowledges a commit after a failed sync",
+                 acting->index);
 }
 
 static bool fits(const struct pv_commit *c, size_t *blobs, size_t *ops)
@@ -153,10 +156,9 @@ static void run_commits(struct sim_node *n)
 {
     struct pv_commit *first = NULL, **tail = &first;
     size_t blobs = 0, ops = 0;
-    bool broken = n->fatal;
     while (n->commits.head != NULL && fits(&n->commits.head->commit, &blobs, &ops)) {
         struct pv_job *job = batch_take(&n->commits, NULL);
-        job->commit.done = no_done;
+        job->commit.done = on_commit;
         job->commit.next = NULL;
         *tail = &job->commit;
         tail = &job->commit.next;
@@ -166,9 +168,6 @@ static void run_commits(struct sim_node *n)
     acting = n;
     pvt_simfs_set_time(n->disk, env_wall_ms(n));
     pv_commit_batch(n->store, first);
-    for (struct pv_job *job = n->committing.head; job != NULL; job = job->next)
-        if (n->up && (broken || n->fatal) && job->commit.err == PV_OK)
-            sim_fail(n->w, "O14", "node %u acknowledges a commit after a failed sync", n->index);
 }
 
 static void end_commits(struct sim_node *n)
@@ -311,7 +310,7 @@ static enum pv_err found_membership(struct sim_node *n)
     struct pv_commit_op op = {.type = PV_COMMIT_RECORD};
     op.u.record.env = env;
     op.u.record.len = len;
-    struct pv_commit commit = {.ops = &op, .count = 1, .done = no_done};
+    struct pv_commit commit = {.ops = &op, .count = 1, .done = on_commit};
     pv_commit_batch(n->store, &commit);
     return commit.err;
 }
@@ -463,9 +462,11 @@ bool sim_node_works(const struct sim_node *n)
     return n->up && n->ready && n->paused_until <= n->w->now;
 }
 
-static uint64_t us_of(uint64_t mono_ms)
+/* A moment of the monotonic clock, by that of the events. */
+static uint64_t us_of(const struct sim_world *w, uint64_t mono_ms)
 {
-    return mono_ms <= mono_base_ms ? 0 : (mono_ms - mono_base_ms) * SIM_MS;
+    uint64_t us = mono_ms <= mono_base_ms ? 0 : (mono_ms - mono_base_ms) * SIM_MS;
+    return us <= w->leap_us ? 0 : us - w->leap_us;
 }
 
 void sim_node_arm(struct sim_node *n)
@@ -474,9 +475,9 @@ void sim_node_arm(struct sim_node *n)
         return;
     uint64_t ms = pv_node_deadline_ms(n->core), files_ms = pv_files_deadline_ms(n->files);
     ms = files_ms < ms ? files_ms : ms;
-    if (ms == UINT64_MAX || us_of(ms) >= n->tick_at)
+    if (ms == UINT64_MAX || us_of(n->w, ms) >= n->tick_at)
         return;
-    n->tick_at = us_of(ms) > n->w->now ? us_of(ms) : n->w->now;
+    n->tick_at = us_of(n->w, ms) > n->w->now ? us_of(n->w, ms) : n->w->now;
     at(n, n->tick_at - n->w->now, SIM_EV_TICK, NULL);
 }
 

@@ -28,6 +28,9 @@ static void dispatch(struct sim_world *w, const struct sim_event *e)
     case SIM_EV_OP:
         sim_op_begin(w, e->a);
         break;
+    case SIM_EV_LEAVE:
+        sim_op_leave(w, e->a);
+        break;
     case SIM_EV_CLIENT:
         sim_op_feed(w, e->a);
         break;

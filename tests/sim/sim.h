@@ -80,7 +80,8 @@ uint64_t sim_about(struct sim_rng *r, uint64_t mean); /* many short ones, few lo
     X(ROT, "rot")                     \
     X(WIPE, "wipe")                   \
     X(OLD_DISK, "old-disk")           \
-    X(MANGLE, "mangle")
+    X(MANGLE, "mangle")               \
+    X(LEAP, "leap")
 
 enum sim_fault_kind {
 #define X(name, text) SIM_FAULT_##name,
@@ -130,6 +131,7 @@ enum sim_event_kind {
     SIM_EV_START,      /* the process begins */
     SIM_EV_OP,         /* a: operation */
     SIM_EV_CLIENT,     /* a: operation; its client goes on */
+    SIM_EV_LEAVE,      /* a: operation; its client goes away */
     SIM_EV_FAULT,      /* a: fault */
     SIM_EV_MEND,       /* a: fault; it ends */
     SIM_EV_HOUSEKEEPING,
@@ -291,7 +293,8 @@ struct sim_op {
     unsigned node, content;
     int name; /* -1: none */
     unsigned copies, exit;
-    uint64_t at_us; /* when it is due */
+    uint64_t at_us;       /* when it is due */
+    uint64_t patience_us; /* 0: without end; then the client goes away */
     uint64_t range_from, range_to;
     uint64_t start_us, durable_us, end_us; /* 0: not yet. end: of UNKNOWN, the latest moment */
     unsigned copies_have;
@@ -311,7 +314,8 @@ struct sim_op {
 void sim_op_draw(struct sim_op *op, const struct sim_plan *p, unsigned index);
 void sim_op_begin(struct sim_world *w, unsigned index);
 void sim_op_feed(struct sim_world *w, unsigned index); /* the next bytes of an upload */
-void sim_ops_cancel(struct sim_node *n);               /* its process ends */
+void sim_op_leave(struct sim_world *w, unsigned index);
+void sim_ops_cancel(struct sim_node *n); /* its process ends */
 struct sim_content *sim_content(struct sim_world *w, unsigned index);
 void sim_contents_release(struct sim_world *w);
 const char *sim_op_text(enum sim_op_kind kind);
@@ -363,7 +367,7 @@ struct sim_stats {
 
 struct sim_world {
     const struct sim_plan *plan;
-    uint64_t now, seq, hash;
+    uint64_t now, leap_us, seq, hash; /* leap: what clocks show besides now */
     struct sim_event *heap;
     size_t heap_len, heap_cap;
     struct sim_rng rng[SIM_STREAMS];

@@ -96,4 +96,6 @@ void sim_op_draw(struct sim_op *op, const struct sim_plan *p, unsigned index)
     op->copies = sim_chance(&r, 250) ? (unsigned)sim_between(&r, 1, 3) : 0;
     op->range_from = sim_below(&r, 5000);
     op->range_to = op->range_from + sim_below(&r, 5000);
+    if (sim_chance(&r, 60))
+        op->patience_us = 1 + sim_below(&r, 50 * SIM_MS);
 }
