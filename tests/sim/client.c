@@ -11,10 +11,11 @@ static struct sim_op *op_of(const struct pv_request *rq)
     return rq->owner;
 }
 
-static int content_of(const struct sim_world *w, const char *key)
+static int content_of(const struct sim_world *w, const char *key, bool of_value)
 {
     for (int i = 0; key != NULL && i < SIM_CONTENTS; i++)
-        if (w->contents[i].bytes != NULL && strcmp(w->contents[i].key, key) == 0)
+        if (w->contents[i].bytes != NULL &&
+            strcmp(of_value ? w->contents[i].value_key : w->contents[i].key, key) == 0)
             return i;
     return -1;
 }
@@ -35,10 +36,17 @@ static void on_event(struct pv_request *rq, json_t *message)
     } else if (event != NULL && strcmp(event, "copies") == 0) {
         op->copies_have = (unsigned)number(message, "have");
     } else if (event != NULL && strcmp(event, "file") == 0) {
-        op->key_content = content_of(op->w, json_string_value(json_object_get(message, "key")));
+        op->key_content =
+            content_of(op->w, json_string_value(json_object_get(message, "key")), false);
         op->data_at = number(message, "offset");
         if (op->key_content < 0)
             sim_fail(op->w, "O2", "op %u is given a file that nobody stored",
+                     (unsigned)(op - op->w->ops));
+    } else if (event != NULL && strcmp(event, "value") == 0) {
+        op->key_content =
+            content_of(op->w, json_string_value(json_object_get(message, "sha256")), true);
+        if (op->key_content < 0)
+            sim_fail(op->w, "O2", "op %u is given a value that nobody set",
                      (unsigned)(op - op->w->ops));
     }
     json_decref(message);
@@ -60,13 +68,15 @@ static void on_finish(struct pv_request *rq, json_t *message)
     op->state = json_is_true(json_object_get(message, "ok")) ? SIM_OP_OK : SIM_OP_FAILED;
     op->end_us = w->now;
     op->exit = (unsigned)number(message, "exit");
+    if (op->kind == SIM_OP_SET && op->state == SIM_OP_OK)
+        op->durable_us = w->now;
     op->files = number(message, "files");
     op->names = number(message, "names");
     const char *error = json_string_value(json_object_get(message, "error"));
     (void)snprintf(op->error, sizeof op->error, "%s", error != NULL ? error : "");
     const char *key = json_string_value(json_object_get(message, "key"));
     if (key != NULL)
-        op->key_content = content_of(w, key);
+        op->key_content = content_of(w, key, false);
     if (json_object_get(message, "copies") != NULL)
         op->copies_have = (unsigned)number(message, "copies");
     sim_trace(w, "op %u: %s on node %u: %s %s", (unsigned)(op - w->ops), sim_op_text(op->kind),
@@ -111,11 +121,13 @@ static json_t *arguments(struct sim_world *w, const struct sim_op *op)
 {
     char name[16];
     json_t *args = json_object();
-    static const char *const ops[] = {"store", "get",    "get",    "rm", "rm",
-                                      "gc",    "verify", "status", "ls", "get"};
+    static const char *const ops[] = {"store",  "get", "get", "rm",  "rm",    "gc",   "verify",
+                                      "status", "ls",  "get", "set", "value", "unset"};
     json_object_set_new(args, "op", json_string(ops[op->kind]));
     if (op->name >= 0)
         sim_name_text(name, op->name);
+    if (op->name >= SIM_NAMES)
+        json_object_set_new(args, "name", json_string(name));
     if (op->kind == SIM_OP_STORE) {
         if (op->name >= 0)
             json_object_set_new(args, "name", json_string(name));
@@ -162,7 +174,7 @@ void sim_op_begin(struct sim_world *w, unsigned index)
               op->node, op->content, op->name);
     if (!pv_upkeep_request(n->upkeep, &op->rq) && !pv_cluster_request(n->cluster, &op->rq))
         pv_files_request(n->files, &op->rq);
-    if (op->state == SIM_OP_OPEN && op->kind == SIM_OP_STORE)
+    if (op->state == SIM_OP_OPEN && (op->kind == SIM_OP_STORE || op->kind == SIM_OP_SET))
         feed_later(op, 10);
     if (op->state == SIM_OP_OPEN && op->patience_us > 0)
         sim_at(w, w->now + op->patience_us,
@@ -174,10 +186,11 @@ void sim_op_feed(struct sim_world *w, unsigned index)
 {
     struct sim_op *op = &w->ops[index];
     const struct sim_content *c = &w->contents[op->content];
+    size_t whole = op->kind == SIM_OP_SET ? sim_value_len(c) : c->len;
     op->client_due = false;
-    if (op->state != SIM_OP_OPEN || op->paused || op->sent > c->len)
+    if (op->state != SIM_OP_OPEN || op->paused || op->sent > whole)
         return;
-    size_t left = c->len - op->sent, len = left < SLICE ? left : SLICE;
+    size_t left = whole - op->sent, len = left < SLICE ? left : SLICE;
     bool end = len == left;
     size_t at = op->sent;
     op->sent += end ? len + 1 : len; /* one more than there is: all was sent */

@@ -159,6 +159,7 @@ static void disk_error(struct sim_world *w, struct sim_fault *f)
     if (fault.call == PVT_FS_READ || fault.call == PVT_FS_SYNC)
         fault.err = PV_E_IO;
     pvt_simfs_fail(w->nodes[f->node].disk, &fault);
+    w->nodes[f->node].sync_seen = false;
 }
 
 /* ---- begin and end ---- */

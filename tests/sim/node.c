@@ -540,12 +540,26 @@ static void handle(struct sim_node *n, const struct sim_event *e)
     }
 }
 
+/* Who could not sync the store's files must not go on. */
+static void judge_sync(struct sim_node *n)
+{
+    const struct pvt_simfs_call *c = pvt_simfs_victim(n->disk);
+    if (n->sync_seen || !pvt_simfs_fired(n->disk) || c->kind != PVT_FS_SYNC)
+        return;
+    n->sync_seen = true;
+    bool stores = strstr(c->path, "vault.db") != NULL || strstr(c->path, "/tmp") != NULL ||
+                  strstr(c->path, "/blobs") != NULL;
+    if (stores && !n->doomed)
+        sim_fail(n->w, "O14", "node %u goes on after a failed sync of %.100s", n->index, c->path);
+}
+
 void sim_node_handle(struct sim_node *n, const struct sim_event *e)
 {
     if (e->kind == SIM_EV_START)
         sim_node_start(n);
     else
         handle(n, e);
+    judge_sync(n);
     if (!n->doomed)
         return;
     struct pvt_simfs *disk = n->crash_disk;

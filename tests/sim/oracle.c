@@ -85,12 +85,17 @@ bool sim_must_be_dead(const struct sim_world *w, unsigned content)
     return false;
 }
 
+static bool binds(const struct sim_op *op, int name)
+{
+    return (op->kind == SIM_OP_STORE || op->kind == SIM_OP_SET) && op->name == name;
+}
+
 bool sim_name_may_mean(const struct sim_world *w, int name, int content)
 {
     bool any_acked = false;
     for (unsigned b = 0; b < w->op_count; b++) {
         const struct sim_op *bind = &w->ops[b];
-        if (bind->kind != SIM_OP_STORE || bind->name != name || bind->state == SIM_OP_NOT_YET)
+        if (!binds(bind, name) || bind->state == SIM_OP_NOT_YET)
             continue;
         any_acked = any_acked || bind->durable_us > 0;
         bool beaten = false;
@@ -108,6 +113,10 @@ bool sim_name_may_mean(const struct sim_world *w, int name, int content)
     if (content >= 0)
         return false;
     for (unsigned x = 0; x < w->op_count; x++) /* a removal may have been the last word */
+        if (w->ops[x].kind == SIM_OP_UNSET && w->ops[x].name == name &&
+            w->ops[x].state != SIM_OP_NOT_YET)
+            return true;
+    for (unsigned x = 0; x < w->op_count; x++)
         for (unsigned c = 0; c < SIM_CONTENTS; c++)
             if (was_bound(w, name, c) && may_remove(w, &w->ops[x], c))
                 return true;
@@ -140,6 +149,9 @@ void sim_check_answer(struct sim_world *w, struct sim_op *op)
         op->data_len != w->contents[op->key_content].len)
         sim_fail(w, "O2", "op %u: %zu bytes of a file of %zu", index, op->data_len,
                  w->contents[op->key_content].len);
+    if (op->kind == SIM_OP_VALUE && op->key_content >= 0 &&
+        op->data_len != sim_value_len(&w->contents[op->key_content]))
+        sim_fail(w, "O2", "op %u: %zu bytes of a value", index, op->data_len);
     w->stats.gets += op->kind == SIM_OP_GET;
 }
 

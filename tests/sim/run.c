@@ -202,6 +202,8 @@ static void read_all(struct sim_world *w)
             ask(w, pick_node(w, &r), SIM_OP_GET, c, -1);
     for (int name = 0; name < SIM_NAMES; name++)
         ask(w, pick_node(w, &r), SIM_OP_FIND, 0, name);
+    for (int name = SIM_NAMES; name < SIM_NAMES + SIM_VALUES; name++)
+        ask(w, pick_node(w, &r), SIM_OP_VALUE, 0, name);
     uint64_t until = w->now + READ_S * SIM_S;
     bool open = true;
     while (open && !w->failed && w->now < until) {

@@ -34,7 +34,9 @@ enum {
     SIM_CONTENTS = 40,
     SIM_CONTENTS_KEPT = 24, /* the first of them are never removed */
     SIM_NAMES = 6,
-    SIM_NAMES_FREE = 4, /* the first; the others are only bound, to contents that are kept */
+    SIM_VALUES = 3,        /* names of values: those behind the names of files */
+    SIM_VALUE_LEN = 30000, /* a value is the beginning of a content */
+    SIM_NAMES_FREE = 4,    /* the first; the others are only bound, to contents that are kept */
     SIM_CAUSE_LEN = 300,
 };
 
@@ -160,7 +162,7 @@ struct sim_node {
     struct pvt_simfs *disk, *snapshot; /* snapshot: an old state, or NULL */
     struct pv_identity identity;
     uint64_t paused_until, slow_disk_until;
-    bool full, dead_for_good;
+    bool full, dead_for_good, sync_seen; /* sync_seen: the failed sync has been judged */
 
     uint32_t life, snapshot_life; /* counts processes from 1 */
     bool up, ready, doomed, fatal, closed;
@@ -259,17 +261,20 @@ void sim_end_withdraw(struct sim_link *l, unsigned side, enum pv_err err, uint8_
 
 /* ---- clients (client.c) and what they do (workload.c) ---- */
 
-#define SIM_OP_LIST(X)    \
-    X(STORE, "store")     \
-    X(GET, "get")         \
-    X(RANGE, "range")     \
-    X(RM, "rm")           \
-    X(RM_NAME, "rm-name") \
-    X(GC, "gc")           \
-    X(VERIFY, "verify")   \
-    X(STATUS, "status")   \
-    X(LS, "ls")           \
-    X(FIND, "find") /* get by name */
+#define SIM_OP_LIST(X)                \
+    X(STORE, "store")                 \
+    X(GET, "get")                     \
+    X(RANGE, "range")                 \
+    X(RM, "rm")                       \
+    X(RM_NAME, "rm-name")             \
+    X(GC, "gc")                       \
+    X(VERIFY, "verify")               \
+    X(STATUS, "status")               \
+    X(LS, "ls")                       \
+    X(FIND, "find") /* get by name */ \
+    X(SET, "set")                     \
+    X(VALUE, "value")                 \
+    X(UNSET, "unset")
 
 enum sim_op_kind {
 #define X(name, text) SIM_OP_##name,
@@ -282,7 +287,7 @@ struct sim_content { /* bytes that anybody can make again */
     size_t len;
     uint8_t *bytes; /* NULL: not used yet */
     struct pv_id sha256;
-    char key[PV_ID_HEX_LEN + 1];
+    char key[PV_ID_HEX_LEN + 1], value_key[PV_ID_HEX_LEN + 1];
 };
 
 enum sim_op_state { SIM_OP_NOT_YET, SIM_OP_OPEN, SIM_OP_OK, SIM_OP_FAILED, SIM_OP_UNKNOWN };
@@ -350,6 +355,7 @@ bool sim_copies_ok(struct sim_world *w, char why[static SIM_CAUSE_LEN]);
 /* Whether the cluster lost nothing if this disk were gone. */
 bool sim_can_spare(struct sim_world *w, const struct sim_node *n);
 
+size_t sim_value_len(const struct sim_content *c);
 bool sim_must_live(const struct sim_world *w, unsigned content);
 bool sim_must_be_dead(const struct sim_world *w, unsigned content);
 bool sim_name_may_mean(const struct sim_world *w, int name, int content); /* -1: nothing */

@@ -49,7 +49,15 @@ struct sim_content *sim_content(struct sim_world *w, unsigned index)
     }
     pv_sha256(c->sha256.b, c->bytes, c->len);
     pv_id_hex(c->key, &c->sha256);
+    struct pv_id value;
+    pv_sha256(value.b, c->bytes, sim_value_len(c));
+    pv_id_hex(c->value_key, &value);
     return c;
+}
+
+size_t sim_value_len(const struct sim_content *c)
+{
+    return c->len < SIM_VALUE_LEN ? c->len : SIM_VALUE_LEN;
 }
 
 void sim_contents_release(struct sim_world *w)
@@ -65,9 +73,10 @@ static enum sim_op_kind draw_kind(struct sim_rng *r)
     static const struct {
         enum sim_op_kind kind;
         unsigned weight;
-    } table[] = {{SIM_OP_STORE, 42}, {SIM_OP_GET, 18},    {SIM_OP_FIND, 8}, {SIM_OP_RANGE, 4},
+    } table[] = {{SIM_OP_STORE, 34}, {SIM_OP_GET, 18},    {SIM_OP_FIND, 8}, {SIM_OP_RANGE, 4},
                  {SIM_OP_RM, 8},     {SIM_OP_RM_NAME, 7}, {SIM_OP_GC, 3},   {SIM_OP_VERIFY, 3},
-                 {SIM_OP_STATUS, 3}, {SIM_OP_LS, 4}};
+                 {SIM_OP_STATUS, 3}, {SIM_OP_LS, 4},      {SIM_OP_SET, 5},  {SIM_OP_VALUE, 2},
+                 {SIM_OP_UNSET, 1}};
     unsigned dice = (unsigned)sim_below(r, 100), i = 0;
     while (dice >= table[i].weight)
         dice -= table[i++].weight;
@@ -93,6 +102,8 @@ void sim_op_draw(struct sim_op *op, const struct sim_plan *p, unsigned index)
         op->name = free_name;
     if (op->kind == SIM_OP_FIND)
         op->name = kept ? kept_name : free_name;
+    if (op->kind == SIM_OP_SET || op->kind == SIM_OP_VALUE || op->kind == SIM_OP_UNSET)
+        op->name = (int)(SIM_NAMES + sim_below(&r, SIM_VALUES));
     op->copies = sim_chance(&r, 250) ? (unsigned)sim_between(&r, 1, 3) : 0;
     op->range_from = sim_below(&r, 5000);
     op->range_to = op->range_from + sim_below(&r, 5000);
