@@ -218,6 +218,11 @@ bool pv_client_room(const struct pv_client *c)
     return OUT_CAP - c->out_len >= FRAME_MAX;
 }
 
+bool pv_client_room_two(const struct pv_client *c)
+{
+    return OUT_CAP - c->out_len >= 2 * FRAME_MAX;
+}
+
 bool pv_client_idle(const struct pv_client *c)
 {
     return c->out_len == 0;

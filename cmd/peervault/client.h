@@ -37,6 +37,12 @@ enum pv_exit pv_client_call(struct pv_client *c, json_t *request,
                             void (*on_event)(void *ctx, const json_t *event), void *ctx,
                             json_t **reply);
 
+/* The same for replies with values: bytes are NULL where an event has none. */
+typedef void (*pv_client_event_fn)(void *ctx, const json_t *event, const uint8_t *bytes,
+                                   size_t len);
+enum pv_exit pv_client_call_values(struct pv_client *c, json_t *request,
+                                   pv_client_event_fn on_event, void *ctx, json_t **reply);
+
 /* ---- several requests at once, and data ---- */
 
 struct pv_client_handler {
@@ -45,8 +51,9 @@ struct pv_client_handler {
     void (*data)(void *ctx, const uint8_t *bytes, size_t len, bool end); /* may be NULL */
 };
 
-bool pv_client_room(const struct pv_client *c); /* for one frame of any size */
-bool pv_client_idle(const struct pv_client *c); /* everything queued has been sent */
+bool pv_client_room(const struct pv_client *c);     /* for one frame of any size */
+bool pv_client_room_two(const struct pv_client *c); /* for a request and a value */
+bool pv_client_idle(const struct pv_client *c);     /* everything queued has been sent */
 /* Queues a request (stolen) and tells its id. OUT OF MEMORY gives 0. Needs room. */
 json_int_t pv_client_send(struct pv_client *c, json_t *request);
 /* Data without a copy: fill up to PV_CONTROL_DATA_MAX bytes at the place, then commit. Needs room.

@@ -12,9 +12,19 @@
 struct call {
     json_int_t id;
     void (*on_event)(void *ctx, const json_t *event);
+    pv_client_event_fn on_value;
     void *ctx;
+    json_t *event; /* its bytes are to come */
     json_t *reply;
 };
+
+static void give(const struct call *call, const json_t *event, const uint8_t *bytes, size_t len)
+{
+    if (call->on_value != NULL)
+        call->on_value(call->ctx, event, bytes, len);
+    else if (call->on_event != NULL)
+        call->on_event(call->ctx, event);
+}
 
 static void on_message(void *ctx, const json_t *message)
 {
@@ -23,8 +33,37 @@ static void on_message(void *ctx, const json_t *message)
         return;
     if (json_object_get(message, "event") == NULL)
         call->reply = json_deep_copy(message);
-    else if (call->on_event != NULL)
-        call->on_event(call->ctx, message);
+    else if (call->event == NULL && json_is_true(json_object_get(message, "data")))
+        call->event = json_deep_copy(message);
+    else
+        give(call, message, NULL, 0);
+}
+
+static void on_data(void *ctx, const uint8_t *bytes, size_t len, bool end)
+{
+    struct call *call = ctx;
+    (void)end; /* a value is one frame */
+    if (call->event != NULL)
+        give(call, call->event, bytes, len);
+    json_decref(call->event);
+    call->event = NULL;
+}
+
+static enum pv_exit run(struct pv_client *c, json_t *request, struct call *call, json_t **reply)
+{
+    const struct pv_client_handler handler = {
+        .ctx = call, .message = on_message, .data = call->on_value != NULL ? on_data : NULL};
+    enum pv_err err = PV_OK;
+    call->id = pv_client_send(c, request);
+    if (call->id == 0)
+        return pv_out_no_memory();
+    while (err == PV_OK && call->reply == NULL)
+        err = pv_client_pump(c, &handler, -1);
+    json_decref(call->event);
+    if (err != PV_OK)
+        return pv_client_lost(c);
+    *reply = call->reply;
+    return PV_EXIT_OK;
 }
 
 enum pv_exit pv_client_call(struct pv_client *c, json_t *request,
@@ -32,15 +71,14 @@ enum pv_exit pv_client_call(struct pv_client *c, json_t *request,
                             json_t **reply)
 {
     struct call call = {.on_event = on_event, .ctx = ctx};
-    const struct pv_client_handler handler = {.ctx = &call, .message = on_message};
-    call.id = pv_client_send(c, request);
-    if (call.id == 0)
-        return pv_out_no_memory();
-    while (call.reply == NULL)
-        if (pv_client_pump(c, &handler, -1) != PV_OK)
-            return pv_client_lost(c);
-    *reply = call.reply;
-    return PV_EXIT_OK;
+    return run(c, request, &call, reply);
+}
+
+enum pv_exit pv_client_call_values(struct pv_client *c, json_t *request,
+                                   pv_client_event_fn on_event, void *ctx, json_t **reply)
+{
+    struct call call = {.on_value = on_event, .ctx = ctx};
+    return run(c, request, &call, reply);
 }
 
 bool pv_json_set_bytes(json_t *object, const char *key, const char *bytes)

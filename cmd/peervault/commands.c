@@ -1,5 +1,6 @@
 #include "cmd/peervault/commands.h"
 #include "cmd/peervault/options.h"
+#include "cmd/peervault/value_help.h"
 
 const struct pv_command pv_commands[] = {
     {
@@ -89,12 +90,14 @@ const struct pv_command pv_commands[] = {
             "than 200000, or with --json.\n"
             "With --history: key, size, when the name was bound or removed, by which node,\n"
             "and what became of it. A node keeps the last 16 versions that it saw, also\n"
-            "those that lost when two nodes bound a name at once. `restore` goes back.",
+            "those that lost when two nodes bound a name at once. `restore` goes back, and\n"
+            "`undo` where it meant a value. Values are listed with --values only.",
         .json = "for each {\"key\", \"size\", \"mtime_ms\", \"name\", \"private\"};\n"
                 "\"name_hex\" if not UTF-8, neither where the file has no name; with --history\n"
                 "{\"key\", \"size\", \"written_ms\", \"author\", \"deleted\", \"current\", "
                 "\"file\"}:\n"
-                "file is live, removed or unknown",
+                "file is live, removed or unknown; of a value \"sha256\", \"size\", \"value\" (if\n"
+                "it is short) instead of key, size and file; with --values as `value` prints",
         .examples = "peervault ls\n"
                     "peervault ls photos/\n"
                     "peervault ls --history report.pdf",
@@ -153,6 +156,62 @@ const struct pv_command pv_commands[] = {
         .words_min = 1,
         .words_max = PV_WORDS_ANY,
         .run = pv_cmd_restore,
+    },
+    {
+        .name = "set",
+        .arguments = "NAME VALUE|-",
+        .help = "let a name mean a value, on all nodes",
+        .details = pv_set_details,
+        .json = pv_set_json,
+        .examples = pv_set_examples,
+        .options = pv_set_options,
+        .words_max = 2,
+        .may_be_empty = true,
+        .run = pv_cmd_set,
+    },
+    {
+        .name = "value",
+        .arguments = "NAME",
+        .help = "print the value of a name, byte for byte",
+        .json = pv_value_json,
+        .examples = pv_value_examples,
+        .words_min = 1,
+        .words_max = 1,
+        .run = pv_cmd_value,
+    },
+    {
+        .name = "unset",
+        .arguments = "NAME...",
+        .help = "take the values of names away, on all nodes",
+        .details = pv_unset_details,
+        .json = pv_unset_json,
+        .examples = pv_unset_examples,
+        .options = pv_unset_options,
+        .words_min = 1,
+        .words_max = PV_WORDS_ANY,
+        .run = pv_cmd_unset,
+    },
+    {
+        .name = "undo",
+        .arguments = "NAME",
+        .help = "give a name the value it had before",
+        .details = pv_undo_details,
+        .json = pv_undo_json,
+        .examples = pv_undo_examples,
+        .options = pv_undo_options,
+        .words_min = 1,
+        .words_max = 1,
+        .run = pv_cmd_undo,
+    },
+    {
+        .name = "watch",
+        .arguments = "[PREFIX]",
+        .help = "print changes of names as they arrive",
+        .details = pv_watch_details,
+        .json = pv_watch_json,
+        .examples = pv_watch_examples,
+        .words_max = 1,
+        .run = pv_cmd_watch,
     },
     {
         .name = "gc",

@@ -18,7 +18,8 @@ struct pv_command {
     const char *examples;            /* lines; NULL: none */
     const struct pv_option *options; /* of its own; NULL: none */
     size_t words_min, words_max;
-    bool vaultless; /* works where nothing says where a vault is */
+    bool may_be_empty; /* a word of it */
+    bool vaultless;    /* works where nothing says where a vault is */
     enum pv_exit (*run)(const struct pv_cli *cli, const struct pv_args *args);
 };
 
@@ -41,6 +42,11 @@ enum pv_exit pv_cmd_ls(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_stat(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_rm(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_restore(const struct pv_cli *cli, const struct pv_args *args);
+enum pv_exit pv_cmd_set(const struct pv_cli *cli, const struct pv_args *args);
+enum pv_exit pv_cmd_value(const struct pv_cli *cli, const struct pv_args *args);
+enum pv_exit pv_cmd_unset(const struct pv_cli *cli, const struct pv_args *args);
+enum pv_exit pv_cmd_undo(const struct pv_cli *cli, const struct pv_args *args);
+enum pv_exit pv_cmd_watch(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_gc(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_status(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_peers(const struct pv_cli *cli, const struct pv_args *args);

@@ -10,24 +10,34 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CAP = 16 * PATH_MAX };
+enum { CAP_MIN = 16 * PATH_MAX };
 
 struct pv_lines {
     int fd;
     char delimiter;
-    char buf[CAP];
-    size_t at, len; /* what of it is to be used */
+    char *buf;           /* cap bytes */
+    size_t cap, at, len; /* what of it is to be used */
     bool end, too_long;
-    char line[PATH_MAX];
+    char *line; /* line_max bytes */
+    size_t line_max;
     char why[128];
 };
 
-enum pv_exit pv_lines_open(struct pv_lines **out, const char *from, char delimiter)
+enum pv_exit pv_lines_open(struct pv_lines **out, const char *from, char delimiter, size_t line_max)
 {
     struct pv_lines *l = pv_calloc(1, sizeof *l);
     if (l == NULL)
         return pv_out_no_memory();
+    l->fd = -1;
     l->delimiter = delimiter;
+    l->line_max = line_max;
+    l->cap = 2 * line_max > CAP_MIN ? 2 * line_max : CAP_MIN;
+    l->buf = pv_malloc(l->cap);
+    l->line = pv_malloc(l->line_max);
+    if (l->buf == NULL || l->line == NULL) {
+        pv_lines_close(l);
+        return pv_out_no_memory();
+    }
     l->fd = strcmp(from, "-") == 0 ? STDIN_FILENO : open(from, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (l->fd < 0) {
         int error = errno;
@@ -44,6 +54,8 @@ void pv_lines_close(struct pv_lines *l)
         return;
     if (l->fd >= 0 && l->fd != STDIN_FILENO)
         (void)close(l->fd);
+    pv_free(l->buf);
+    pv_free(l->line);
     pv_free(l);
 }
 
@@ -55,7 +67,7 @@ int pv_lines_fd(const struct pv_lines *l)
 /* A line of the buffer, len bytes without its delimiter. False: an empty one. */
 static bool use_line(struct pv_lines *l, size_t len, struct pv_line *line)
 {
-    size_t kept = len < sizeof l->line ? len : sizeof l->line - 1;
+    size_t kept = len < l->line_max ? len : l->line_max - 1;
     if (len == 0 && !l->too_long)
         return false;
     memcpy(l->line, l->buf + l->at, kept);
@@ -77,11 +89,11 @@ static bool read_more(struct pv_lines *l, struct pv_line *line)
     memmove(l->buf, l->buf + l->at, l->len - l->at);
     l->len -= l->at;
     l->at = 0;
-    if (l->len == sizeof l->buf) { /* no end of a line in all of it: its beginning will do */
-        l->len = PATH_MAX;
+    if (l->len == l->cap) { /* no end of a line in all of it: its beginning will do */
+        l->len = l->line_max;
         l->too_long = true;
     }
-    ssize_t n = read(l->fd, l->buf + l->len, sizeof l->buf - l->len);
+    ssize_t n = read(l->fd, l->buf + l->len, l->cap - l->len);
     if (n < 0 && (errno == EINTR || errno == EAGAIN))
         return true;
     l->end = n <= 0;

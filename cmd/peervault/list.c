@@ -1,18 +1,21 @@
 /*
- * ls, ls --history and stat. A list is collected before it is printed, because sorting needs all of
- * it. One of more than SORTED_MAX entries is not sorted, so that no list needs more memory than
- * these; with --json it streams, unsorted, in the memory of one.
+ * ls, ls --history and stat; ls --values is in list_values.c. A list is collected before it is
+ * printed, because sorting needs all of it. One of more than SORTED_MAX entries is not sorted, so
+ * that no list needs more memory than these; with --json it streams, unsorted, in the memory of
+ * one.
  */
 #include "cmd/peervault/client.h"
 #include "cmd/peervault/commands.h"
+#include "cmd/peervault/list_values.h"
 #include "cmd/peervault/output.h"
+#include "cmd/peervault/value_text.h"
 #include "internal/base/id.h"
 #include "internal/base/mem.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { SORTED_MAX = 200 * 1000 };
+enum { SORTED_MAX = 200 * 1000, VALUE_SHOWN_MAX = 40 };
 
 struct entry {
     char *name; /* NULL: none */
@@ -78,9 +81,11 @@ static bool keep(struct list *l, const struct entry *e)
     return false;
 }
 
-static void on_entry(void *ctx, const json_t *event)
+static void on_entry(void *ctx, const json_t *event, const uint8_t *bytes, size_t len)
 {
     struct list *l = ctx;
+    (void)bytes;
+    (void)len;
     if (l->exit != PV_EXIT_OK)
         return;
     if (l->cli->json) {
@@ -127,9 +132,8 @@ static void warn_of_unreadable(const struct pv_cli *cli, json_int_t count)
 }
 
 /* One request about a target, sent to whoever serves the vault. */
-static enum pv_exit ask(const struct pv_cli *cli, json_t *rq,
-                        void (*on_event)(void *ctx, const json_t *event), struct list *l,
-                        const char *subject, json_t **reply)
+static enum pv_exit ask(const struct pv_cli *cli, json_t *rq, pv_client_event_fn on_event,
+                        struct list *l, const char *subject, json_t **reply)
 {
     struct pv_client *client = NULL;
     enum pv_exit exit = pv_client_open(&client, cli, PV_CLIENT_EMBED);
@@ -137,7 +141,7 @@ static enum pv_exit ask(const struct pv_cli *cli, json_t *rq,
         json_decref(rq);
         return exit;
     }
-    exit = pv_client_call(client, rq, on_event, l, reply);
+    exit = pv_client_call_values(client, rq, on_event, l, reply);
     if (exit == PV_EXIT_OK)
         exit = pv_reply_exit(*reply, subject);
     return pv_client_close(client, exit);
@@ -155,23 +159,39 @@ static const char *version_state(const json_t *v)
     return strcmp(pv_json_text(v, "file"), "removed") == 0 ? "file removed" : "replaced";
 }
 
-static void on_version(void *ctx, const json_t *event)
+/* The beginning of a value, on the line of its version. */
+static enum pv_exit print_beginning(const uint8_t *bytes, size_t len)
+{
+    struct pv_buf text;
+    bool all = len <= VALUE_SHOWN_MAX;
+    pv_buf_init(&text, 8 * VALUE_SHOWN_MAX);
+    enum pv_err err = pv_append_value(&text, bytes, all ? len : VALUE_SHOWN_MAX);
+    if (err == PV_OK)
+        printf("  \"%.*s\"%s", (int)text.len, (const char *)text.data, all ? "" : "...");
+    pv_buf_release(&text);
+    return err == PV_OK ? PV_EXIT_OK : pv_out_no_memory();
+}
+
+static void on_version(void *ctx, const json_t *event, const uint8_t *bytes, size_t len)
 {
     struct list *l = ctx;
     char date[PV_TIME_TEXT_MAX], size[PV_TIME_TEXT_MAX] = "-";
+    bool is_value = json_is_true(json_object_get(event, "value"));
+    const char *key = pv_json_text(event, is_value ? "sha256" : "key");
     if (l->exit != PV_EXIT_OK)
         return;
     if (l->cli->json) {
-        json_t *o = json_deep_copy(event);
-        pv_message_strip(o);
-        l->exit = pv_out_json(o);
+        l->exit = pv_print_value_json(event, bytes, len);
         return;
     }
     pv_date_text(date, (uint64_t)pv_json_int(event, "written_ms"));
     if (json_object_get(event, "size") != NULL)
         (void)snprintf(size, sizeof size, "%lld", (long long)pv_json_int(event, "size"));
-    printf("%s  %12s  %s  %.17s  %s\n", pv_json_text(event, "key"), size, date,
+    printf("%-64s  %12s  %s  %.17s  %s", key[0] != '\0' ? key : "-", size, date,
            pv_json_text(event, "author"), version_state(event));
+    if (bytes != NULL)
+        l->exit = print_beginning(bytes, len);
+    fputc('\n', stdout);
 }
 
 static enum pv_exit list_history(const struct pv_cli *cli, const char *name)
@@ -201,8 +221,12 @@ enum pv_exit pv_cmd_ls(const struct pv_cli *cli, const struct pv_args *args)
     const char *name = pv_args_value(args, "history");
     if (name != NULL && args->word_count > 0)
         return pv_out_fail(PV_EXIT_USAGE, "--history is of one name: give no prefix with it");
+    if (name != NULL && pv_args_has(args, "values"))
+        return pv_out_fail(PV_EXIT_USAGE, "--history shows values, too: give no --values with it");
     if (name != NULL)
         return list_history(cli, name);
+    if (pv_args_has(args, "values"))
+        return pv_list_values(cli, args->words[0]);
     json_t *rq = json_pack("{s:s}", "op", "ls");
     if (rq == NULL || (args->word_count > 0 && !pv_json_set_bytes(rq, "prefix", args->words[0]))) {
         json_decref(rq);

@@ -26,7 +26,7 @@ static const char *check_words(const struct pv_command *c, const struct pv_args 
     if (a->word_count > c->words_max)
         return "too many arguments";
     for (size_t i = 0; i < a->word_count; i++)
-        if (a->words[i][0] == '\0')
+        if (a->words[i][0] == '\0' && !c->may_be_empty)
             return "an argument is empty";
     return NULL;
 }

@@ -38,6 +38,7 @@ const struct pv_option pv_store_options[] = {
     {"copies", 0, false, "N", "wait for N copies; exit 5 when they are not reached"},
     {"no-wait", 0, false, NULL, "do not wait for copies on other nodes"},
     {"private", 0, false, NULL, "equal content gives different blobs: no dedup"},
+    {"replace", 0, false, NULL, "also where the name means a value"},
     {.name = NULL},
 };
 
@@ -50,6 +51,27 @@ const struct pv_option pv_get_options[] = {
 
 const struct pv_option pv_ls_options[] = {
     {"history", 0, false, "NAME", "what this name meant before, newest first"},
+    {"values", 0, false, NULL, "values instead of files: NAME, a tab, VALUE"},
+    {.name = NULL},
+};
+
+const struct pv_option pv_set_options[] = {
+    {"lines", 0, false, "FILE", "set what is in FILE: NAME, a tab, VALUE; - is stdin"},
+    {"if", 0, false, "VALUE", "only if it has this value now"},
+    {"if-hash", 0, false, "SHA256", "only if its value has this SHA-256 now"},
+    {"if-absent", 0, false, NULL, "only if the name means nothing now"},
+    {"replace", 0, false, NULL, "also where the name means a file"},
+    {.name = NULL},
+};
+
+const struct pv_option pv_unset_options[] = {
+    {"if", 0, false, "VALUE", "only if it has this value now"},
+    {"if-hash", 0, false, "SHA256", "only if its value has this SHA-256 now"},
+    {.name = NULL},
+};
+
+const struct pv_option pv_undo_options[] = {
+    {"to", 0, false, "SHA256", "this version, of `ls --history NAME`; 8 digits do"},
     {.name = NULL},
 };
 

@@ -12,6 +12,7 @@
 #include "internal/base/mem.h"
 #include "internal/base/limits.h"
 
+#include <limits.h>
 #include <string.h>
 
 enum { WINDOW = 64, QUEUE = 2 * PV_LISTING_PAGE_MAX };
@@ -314,7 +315,7 @@ enum pv_exit pv_cmd_rm(const struct pv_cli *cli, const struct pv_args *args)
     r->is_recursive = pv_args_has(args, "recursive");
     r->window = r->is_recursive || from != NULL ? WINDOW : 1;
     if (from != NULL)
-        r->exit = pv_lines_open(&r->lines, from, pv_args_has(args, "null") ? '\0' : '\n');
+        r->exit = pv_lines_open(&r->lines, from, pv_args_has(args, "null") ? '\0' : '\n', PATH_MAX);
     if (r->exit == PV_EXIT_OK)
         r->exit = pv_client_open(&r->client, cli, PV_CLIENT_EMBED);
     if (r->exit == PV_EXIT_OK) {

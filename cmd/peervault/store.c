@@ -128,8 +128,8 @@ static json_t *request_for(const struct upload *u, const struct pv_store_item *i
     /* In this process no second copy can ever come; only an explicit wish is waited for. */
     bool in_vain = u->impatient || pv_client_embedded(u->client);
     bool wait = plan->wait && (plan->copies > 0 || !in_vain);
-    json_t *rq = json_pack("{s:s, s:b, s:b}", "op", "store", "private", (int)plan->is_private,
-                           "wait", (int)wait);
+    json_t *rq = json_pack("{s:s, s:b, s:b, s:b}", "op", "store", "private", (int)plan->is_private,
+                           "replace", (int)plan->replace, "wait", (int)wait);
     if (rq == NULL)
         return NULL;
     if (item->name != NULL && !pv_json_set_bytes(rq, "name", item->name)) {

@@ -15,7 +15,8 @@ enum pv_exit pv_store_plan_init(struct pv_store_plan *plan, const struct pv_args
 {
     const char *copies = pv_args_value(args, "copies");
     *plan = (struct pv_store_plan){.wait = !pv_args_has(args, "no-wait"),
-                                   .is_private = pv_args_has(args, "private")};
+                                   .is_private = pv_args_has(args, "private"),
+                                   .replace = pv_args_has(args, "replace")};
     if (copies != NULL && pv_number_parse(&plan->copies, copies, 1, PV_MEMBERS_MAX) != PV_OK)
         return pv_out_fail(PV_EXIT_USAGE, "--copies %.80s: must be a number from 1 to %d", copies,
                            PV_MEMBERS_MAX);

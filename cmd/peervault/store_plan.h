@@ -25,7 +25,7 @@ struct pv_store_item {
 
 struct pv_store_plan {
     uint64_t copies; /* 0: not asked for */
-    bool wait, is_private;
+    bool wait, is_private, replace;
     struct pv_store_item ring[PV_STORE_RING];
     uint64_t begun, printed, done; /* counts; done <= printed <= begun <= done + PV_STORE_RING */
     /* of those that are done */

@@ -152,7 +152,7 @@ static enum pv_exit open_list(struct pv_store_source *s, const struct pv_cli *cl
     uint64_t seed;
     pv_env_random(&cli->env, &seed, sizeof seed);
     pv_name_set_init(&s->seen, seed);
-    return pv_lines_open(&s->list, from, pv_args_has(s->args, "null") ? '\0' : '\n');
+    return pv_lines_open(&s->list, from, pv_args_has(s->args, "null") ? '\0' : '\n', PATH_MAX);
 }
 
 enum pv_exit pv_store_source_open(struct pv_store_source **out, const struct pv_cli *cli,
