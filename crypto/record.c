@@ -156,6 +156,12 @@ static void member_rank(const struct pv_record *rec, uint64_t *generation, bool 
     *expelled = valid && body.expelled;
 }
 
+pv_hlc pv_hlc_remembered(uint64_t wall_ms)
+{
+    const uint64_t day_ms = 86400000, day = wall_ms / day_ms;
+    return day > PV_TOMBSTONE_DAYS ? (day - PV_TOMBSTONE_DAYS) * day_ms << 16 : 0;
+}
+
 int pv_record_cmp(const struct pv_record *a, const struct pv_record *b)
 {
     int c = order(b->type, a->type); /* the lower type wins */

@@ -76,6 +76,12 @@ PV_MUST enum pv_err pv_record_verify(struct pv_record *out, const uint8_t *env, 
  * displace one that few may. */
 int pv_record_cmp(const struct pv_record *a, const struct pv_record *b);
 
+/*
+ * A removal is remembered for PV_TOMBSTONE_DAYS. The first clock of which that is so at this time:
+ * tombstones below it have expired, for all nodes from the same midnight (UTC) on.
+ */
+pv_hlc pv_hlc_remembered(uint64_t wall_ms);
+
 struct pv_record_draft {
     uint8_t type;
     uint16_t flags;

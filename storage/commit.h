@@ -43,6 +43,7 @@ enum pv_commit_type {
     PV_COMMIT_BLOB,    /* a verified blob; present already: it is used again, see LEASE */
     PV_COMMIT_RECORD,  /* a verified record; applied only if it wins its register */
     PV_COMMIT_PUBLISH, /* a record is no longer pending (if it still is the current one) */
+    PV_COMMIT_FORGET,  /* delete these records, each only if it is current and not pending */
     PV_COMMIT_HELD,    /* a member holds, or no longer holds, these blobs */
     /*
      * Blobs that are used again; NOT_FOUND if one is not here. One whose lease is not fresh
@@ -82,6 +83,7 @@ struct pv_commit_op {
             /* Only if the current record of the register is this one, by its hash; zeros: if there
              * is none. NULL: whatever there is. */
             const struct pv_id *expected;
+            bool expired;  /* a tombstone: only what it removes goes, and its history */
             bool has_link; /* a live name record: the file it points to */
             struct pv_id link_file_rid;
             bool has_prefix; /* a live file record: pv_key_prefix_tag of its key */
@@ -90,6 +92,11 @@ struct pv_commit_op {
         struct {
             struct pv_id rid, hash;
         } publish;
+        struct {
+            const struct pv_id *rids, *hashes; /* borrowed until done */
+            size_t count, forgotten;           /* forgotten: out */
+            bool keep_history;                 /* names stay in it, else it goes, too */
+        } forget;
         struct {
             struct pv_id node_id;
             const struct pv_id *ids; /* borrowed until done; unknown ids are passed over */

@@ -285,6 +285,13 @@ static enum pv_err load_current(struct pv_db *db, const struct pv_id *rid, struc
     return err;
 }
 
+static enum pv_err drop_history(struct pv_db *db, const struct pv_id *rid)
+{
+    struct pv_query q = pv_query(db, PV_SQL_HISTORY_DELETE);
+    pv_bind_id(&q, rid);
+    return pv_query_finish(&q);
+}
+
 static enum pv_err remove_current(struct pv_batch *b, const struct current *old)
 {
     struct pv_query q = pv_query(b->s->writer, PV_SQL_RECORD_DELETE);
@@ -356,10 +363,31 @@ static enum pv_err put_record(struct pv_batch *b, struct pv_commit_op *op)
     if (old.buf != NULL)
         err = remove_current(b, &old);
     if (err == PV_OK)
-        err = insert_record(b, op, &rec);
-    op->applied = err == PV_OK;
+        err = op->u.record.expired ? drop_history(b->s->writer, &rec.rid)
+                                   : insert_record(b, op, &rec);
+    op->applied = err == PV_OK && (old.buf != NULL || !op->u.record.expired);
 out:
     pv_free(old.buf);
+    return err;
+}
+
+static enum pv_err forget(struct pv_batch *b, struct pv_commit_op *op)
+{
+    enum pv_err err = PV_OK;
+    op->u.forget.forgotten = 0;
+    for (size_t i = 0; i < op->u.forget.count && err == PV_OK; i++) {
+        struct current old = {.buf = NULL};
+        err = load_current(b->s->writer, &op->u.forget.rids[i], &old);
+        if (err == PV_OK && old.buf != NULL && !old.pending &&
+            pv_id_equal(&old.rec.hash, &op->u.forget.hashes[i])) {
+            err = remove_current(b, &old);
+            if (err == PV_OK && !op->u.forget.keep_history)
+                err = drop_history(b->s->writer, &old.rec.rid);
+            op->u.forget.forgotten++;
+        }
+        pv_free(old.buf);
+    }
+    op->applied = err == PV_OK && op->u.forget.forgotten > 0;
     return err;
 }
 
@@ -401,6 +429,9 @@ enum pv_err pv_commit_ops(struct pv_batch *b, struct pv_commit *c)
             break;
         case PV_COMMIT_PUBLISH:
             err = publish(b, op);
+            break;
+        case PV_COMMIT_FORGET:
+            err = forget(b, op);
             break;
         case PV_COMMIT_HELD:
             err = set_held(b, op);

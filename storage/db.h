@@ -88,6 +88,10 @@ enum { PV_DB_APPLICATION_ID = 0x50565631 }; /* "PVV1" */
     X(RECORD_BUCKET, "SELECT hash FROM record WHERE hash>?1 AND hash<?2 AND pending=0 "         \
                      "ORDER BY hash LIMIT ?3")                                                  \
     X(RECORD_SUMMARY, "SELECT hash,pending,type,flags FROM record INDEXED BY record_hash")      \
+    X(RECORD_FLAGS, "SELECT hash,pending,flags FROM record INDEXED BY record_hash "             \
+                    "WHERE hash>?1 ORDER BY hash LIMIT ?2")                                     \
+    X(RECORD_CLOCK, "SELECT rid,hlc FROM record WHERE hash=?1")                                 \
+    X(HISTORY_DELETE, "DELETE FROM history WHERE rid=?1")                                       \
     X(HISTORY_HAS, "SELECT 1 FROM history WHERE rid=?1 AND hash=?2")                            \
     X(HISTORY_PUT, "INSERT INTO history(rid,hash,hlc,envelope) VALUES(?1,?2,?3,?4)")            \
     X(HISTORY_TRIM, "DELETE FROM history WHERE rid=?1 AND seq NOT IN (SELECT seq FROM history " \

@@ -186,6 +186,52 @@ enum pv_err pv_store_pending(struct pv_store *s, struct pv_id *rids, size_t max,
     return err;
 }
 
+static enum pv_err read_clock(struct pv_db *db, const struct pv_id *hash, struct pv_id *rid,
+                              pv_hlc *hlc)
+{
+    struct pv_query q = pv_query(db, PV_SQL_RECORD_CLOCK);
+    pv_bind_id(&q, hash);
+    if (pv_query_row(&q)) {
+        pv_col_id(&q, 0, rid);
+        *hlc = pv_col_u64(&q, 1);
+    }
+    return pv_query_end(&q);
+}
+
+/* Flags are in an index, clocks are not: they are looked up, of tombstones alone. */
+enum pv_err pv_store_tombstones(struct pv_store *s, pv_hlc below, struct pv_id *after,
+                                struct pv_id *rids, struct pv_id *hashes, size_t max, size_t *count,
+                                bool *end)
+{
+    struct pv_id at = *after;
+    size_t found = 0, rows = 0;
+    enum pv_err err = PV_OK;
+    struct pv_db *db = pv_store_take_reader(s);
+    struct pv_query q = pv_query(db, PV_SQL_RECORD_FLAGS);
+    pv_bind_id(&q, after);
+    pv_bind_u64(&q, PV_SCAN_ROWS_MAX + 1);
+    bool more = pv_query_row(&q);
+    while (more && err == PV_OK && found < max && rows < PV_SCAN_ROWS_MAX) {
+        pv_hlc hlc = UINT64_MAX;
+        pv_col_id(&q, 0, &at);
+        if (pv_col_u64(&q, 1) == 0 && (pv_col_u64(&q, 2) & PV_RECORD_TOMBSTONE) != 0)
+            err = read_clock(db, &at, &rids[found], &hlc);
+        if (err == PV_OK && hlc < below)
+            hashes[found++] = at;
+        rows++;
+        more = pv_query_row(&q);
+    }
+    enum pv_err ended = pv_query_end(&q);
+    pv_store_give_reader(s, db);
+    err = err != PV_OK ? err : ended;
+    if (err == PV_OK) {
+        *after = at;
+        *count = found;
+        *end = !more;
+    }
+    return err;
+}
+
 enum pv_err pv_store_names_of(struct pv_store *s, const struct pv_id *file_rid, struct pv_id *rids,
                               size_t max, size_t *count)
 {

@@ -160,9 +160,6 @@ void pv_sync_detach(struct pv_peer *p);
 void pv_sync_on_digest(struct pv_peer *p, struct pv_rd *r);
 void pv_sync_on_record(struct pv_peer *p, struct pv_rd *r);
 void pv_sync_on_writable(struct pv_peer *p);
-/* Our set has more records than before: all are compared with when it has been quiet for a while.
- */
-void pv_sync_grew(struct pv_node *n);
 bool pv_sync_peer_agrees(const struct pv_peer *p); /* last comparison: nothing to exchange */
 uint64_t pv_sync_deadline_ms(const struct pv_node *n);
 void pv_sync_tick(struct pv_node *n);

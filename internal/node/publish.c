@@ -52,7 +52,7 @@ static void publish_done(struct pv_job *job)
     if (n->publish->load_full || job->commit.err != PV_OK)
         n->publish->more = true;
     if (job->commit.err == PV_OK && !n->closing)
-        pv_sync_grew(n); /* some may have missed it, and compared while it was pending */
+        pv_sync_changed(n); /* some may have missed it, and compared while it was pending */
     if (job->commit.err != PV_OK)
         PV_LOG(n->config.env->log, PV_LOG_WARN, PV_SUB_NODE, "cannot mark records published",
                "cause", pv_err_text(job->commit.err));

@@ -128,11 +128,7 @@ static bool clock_allows(struct pv_node *n, const struct pv_record *rec)
         hold(n, rec, ms - wall_ms - PV_HLC_AHEAD_MS);
         return false;
     }
-    bool too_old = (rec->flags & PV_RECORD_TOMBSTONE) != 0 && ms + PV_TOMBSTONE_REFUSE_MS < wall_ms;
-    if (too_old)
-        PV_LOG(n->config.env->log, PV_LOG_DEBUG, PV_SUB_SYNC, "tombstone past its time", "record",
-               pv_log_id(rec->hash.b));
-    return !too_old;
+    return true;
 }
 
 static void judge(struct pv_peer *p, struct item *it)
@@ -147,10 +143,13 @@ static void judge(struct pv_peer *p, struct item *it)
                "record", pv_log_id(it->rec.hash.b), "from", pv_log_id(p->node_id.b));
 }
 
-static void add_op(struct pv_batch *b, struct item *it)
+/* A removal that everybody has forgotten may come from who was away: it still removes. */
+static void add_op(struct pv_node *n, struct pv_batch *b, struct item *it)
 {
     struct pv_commit_op *op = &b->ops[b->job.commit.count];
     *op = pv_record_index_op(&it->index, env_of(b, it), it->len);
+    op->u.record.expired = (it->rec.flags & PV_RECORD_TOMBSTONE) != 0 &&
+                           it->rec.hlc < pv_hlc_remembered(pv_env_wall_ms(n->config.env));
     b->op_items[b->job.commit.count++] = it;
     if (it->rec.hlc > b->hlc)
         b->hlc = it->rec.hlc;
@@ -171,7 +170,7 @@ static bool commit_step(struct pv_peer *p, struct pv_batch *b)
         if (it->verdict == ACCEPTED && pv_members_current(p->node, &it->rec))
             it->committed = true;
         else if (it->verdict == ACCEPTED)
-            add_op(b, it);
+            add_op(p->node, b, it);
     }
     if (b->job.commit.count == 0)
         return false;
@@ -242,7 +241,7 @@ static void gained(struct pv_node *n, const struct pv_batch *b)
     }
     if (applied == 0)
         return;
-    pv_sync_grew(n);
+    pv_sync_changed(n);
     struct pv_peer *p = pv_node_peer(n, b->link);
     if (p != NULL)
         pv_digest_gained(p);
@@ -397,7 +396,7 @@ void pv_sync_broadcast(struct pv_node *n, const uint8_t *env, size_t len)
     }
 }
 
-void pv_sync_grew(struct pv_node *n)
+void pv_sync_changed(struct pv_node *n)
 {
     struct pv_peer *p;
     for (size_t i = 0; (p = pv_node_next_peer(n, &i)) != NULL;)

@@ -26,6 +26,7 @@ void pv_upkeep_free(struct pv_upkeep *u)
 void pv_upkeep_work(struct pv_upkeep *u)
 {
     pv_sweep_start(u->config.files->config.node);
+    pv_expire_schedule(u);
     pv_collect_schedule(u);
     if (!u->config.no_scrub)
         pv_scrub_schedule(u);
@@ -34,6 +35,7 @@ void pv_upkeep_work(struct pv_upkeep *u)
 
 void pv_upkeep_rest(struct pv_upkeep *u)
 {
+    pv_expire_stop(u);
     pv_collect_stop(u);
     pv_scrub_stop(u);
     pv_backup_stop(u);

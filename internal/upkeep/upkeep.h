@@ -6,6 +6,7 @@
  *   scrub.h             a daemon reads everything it keeps again and again
  *   backup.h            records.bak, small.bak
  *   sweep.h             files that a crash left
+ *   expire.h            removals that nobody needs to remember any more
  *
  * On the file server's context, whose loop, budget of memory and deadlines it shares.
  */

@@ -3,6 +3,7 @@
 #define PV_UPKEEP_UPKEEP_PRIVATE_H
 
 #include "internal/file/context.h"
+#include "internal/upkeep/expire.h"
 #include "internal/upkeep/upkeep.h"
 
 struct pv_collect;
@@ -12,6 +13,7 @@ struct pv_upkeep {
     struct pv_upkeep_config config;
     struct pv_collect *collect; /* the one under way, or NULL */
     struct pv_timer collect_timer;
+    struct pv_expire expire;
     struct pv_scrub *scrub;
     struct backup *backup; /* the one under way, or NULL */
     struct pv_timer backup_timer;

@@ -18,7 +18,7 @@ ROOT, BUCKETS, HASHES = 1, 2, 3
 BUCKET_COUNT = 4096
 MAX_STREAMS, MAX_LISTS, MAX_ROUNDS, MAX_IDS = 64, 8, 8, 1024
 MAX_AHEAD_MS = 120000
-MAX_TOMBSTONE_MS = 91 * 86400 * 1000
+DAY_MS, TOMBSTONE_DAYS = 86400 * 1000, 90
 PART = 65528
 
 
@@ -211,14 +211,16 @@ class Client(Session):
             self.acknowledge(RECORDS, ids)
 
     def take(self, envelope):
-        """Whether the record is to be acknowledged: it is kept, or one that beats it."""
-        record = parse_record(envelope)
-        age = now_ms() - (record.hlc >> 16)
-        if -age > MAX_AHEAD_MS or record.flags & TOMBSTONE and age > MAX_TOMBSTONE_MS:
+        """Whether the record is to be acknowledged: it is kept, or one that beats it, or all that it
+        says is that there is nothing."""
+        record, now = parse_record(envelope), now_ms()
+        if (record.hlc >> 16) > now + MAX_AHEAD_MS:
             return False
         mine = self.records.get(record.rid)
         if mine is None or self.order(record) > self.order(mine):
             self.records[record.rid] = record
+            if record.flags & TOMBSTONE and (record.hlc >> 16) // DAY_MS + TOMBSTONE_DAYS < now // DAY_MS:
+                del self.records[record.rid]
         return True
 
     @staticmethod

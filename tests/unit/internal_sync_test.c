@@ -305,18 +305,49 @@ static void seal_tombstone(struct pvt_record *out, unsigned i, const char *name,
     out->rid = rec.rid;
 }
 
-Test(sync, old_tombstones_are_refused)
+/* Before the first moment that is remembered, at it, behind it. */
+Test(sync, expired_tombstones_are_not_kept)
 {
-    struct pvt_record young, old;
+    struct pvt_record before, at, behind;
     two_connected();
-    seal_tombstone(&young, 0, "young", PV_TOMBSTONE_REFUSE_MS);
-    seal_tombstone(&old, 0, "old", PV_TOMBSTONE_REFUSE_MS + 1);
-    inject_record(0, 1, young.env, young.len);
-    inject_record(0, 1, old.env, old.len);
+    uint64_t wall_ms = node(0)->env.wall_ms;
+    uint64_t age_ms = wall_ms - pv_hlc_ms(pv_hlc_remembered(wall_ms));
+    cr_assert_geq(age_ms, UINT64_C(90) * 86400000);
+    cr_assert_lt(age_ms, UINT64_C(91) * 86400000);
+    seal_tombstone(&before, 0, "before", age_ms + 1);
+    seal_tombstone(&at, 0, "at", age_ms);
+    seal_tombstone(&behind, 0, "behind", age_ms - 1);
+    inject_record(0, 1, before.env, before.len);
+    inject_record(0, 1, at.env, at.len);
+    inject_record(0, 1, behind.env, behind.len);
     pvt_settle(&net);
-    cr_assert(pvt_has_record(node(1), &young));
-    cr_assert_not(pvt_has_record(node(1), &old));
+    cr_assert_not(pvt_has_record(node(1), &before));
+    cr_assert(pvt_has_record(node(1), &at));
+    cr_assert(pvt_has_record(node(1), &behind));
     cr_assert(pvt_connected(&net, 0, 1));
+    pvt_nodes_release(&net);
+}
+
+/* Somebody removed it while he was away for very long, and nobody wrote it since. */
+Test(sync, expired_tombstones_remove_what_they_beat)
+{
+    struct pvt_record file, name, later, tomb;
+    two_connected();
+    const uint64_t day = UINT64_C(86400000);
+    pv_hlc old = (node(1)->env.wall_ms - 100 * day) << 16;
+    pvt_seal_file(&file, node(1), "text", old);
+    pvt_seal_name(&name, node(1), "name", &file.rid, old);
+    pvt_seal_name(&later, node(1), "later", &file.rid, (node(1)->env.wall_ms - 95 * day) << 16);
+    pvt_put(node(1), &name, false);
+    pvt_put(node(1), &later, false);
+    seal_tombstone(&tomb, 0, "name", 97 * day);
+    inject_record(0, 1, tomb.env, tomb.len);
+    seal_tombstone(&tomb, 0, "later", 97 * day);
+    inject_record(0, 1, tomb.env, tomb.len);
+    pvt_settle(&net);
+    cr_assert_not(pvt_has_record(node(1), &name));
+    cr_assert(pvt_has_record(node(1), &later), "it was written behind the removal");
+    cr_assert_not(pvt_has_record(node(1), &tomb));
     pvt_nodes_release(&net);
 }
 

@@ -377,3 +377,81 @@ Test(record, buckets_list_their_hashes_in_order)
     free(ops);
     pvt_vault_free(v);
 }
+
+/* ---- forgetting ---- */
+
+static size_t tombstones(struct pvt_vault *v, pv_hlc below, struct pv_id *rids,
+                         struct pv_id *hashes)
+{
+    struct pv_id after = {{0}};
+    size_t count = 0, more;
+    for (bool end = false; !end; count += more)
+        cr_assert_eq(pv_store_tombstones(v->store, below, &after, rids + count, hashes + count, 1,
+                                         &more, &end),
+                     PV_OK);
+    return count;
+}
+
+Test(record, forgotten_if_it_is_current_and_not_pending)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    bool applied;
+    struct pvt_record live = pvt_record_make(PV_RECORD_NAME, 1, 100, 0, 1),
+                      gone = pvt_record_make(PV_RECORD_NAME, 1, 200, PV_RECORD_TOMBSTONE, 1),
+                      pending = pvt_record_make(PV_RECORD_NAME, 2, 201, PV_RECORD_TOMBSTONE, 1),
+                      young = pvt_record_make(PV_RECORD_NAME, 3, 300, PV_RECORD_TOMBSTONE, 1),
+                      other = pvt_record_make(PV_RECORD_NAME, 4, 100, 0, 1);
+    struct pv_id rids[8], hashes[8];
+    cr_assert_eq(pvt_put_record(v, &live, false, &applied), PV_OK);
+    cr_assert_eq(pvt_put_record(v, &gone, false, &applied), PV_OK);
+    cr_assert_eq(pvt_put_record(v, &pending, true, &applied), PV_OK);
+    cr_assert_eq(pvt_put_record(v, &young, false, &applied), PV_OK);
+    cr_assert_eq(pvt_put_record(v, &other, false, &applied), PV_OK);
+    cr_assert_eq(tombstones(v, 200, rids, hashes), 0);
+    cr_assert_eq(tombstones(v, 201, rids, hashes), 1);
+    cr_assert_eq(tombstones(v, 300, rids, hashes), 1);
+    cr_assert_eq(tombstones(v, 301, rids, hashes), 2);
+    bool swapped = pv_id_equal(&hashes[1], &gone.rec.hash);
+    cr_assert(pv_id_equal(&hashes[swapped], &gone.rec.hash));
+    cr_assert(pv_id_equal(&rids[swapped], &gone.rec.rid));
+    cr_assert(pv_id_equal(&hashes[!swapped], &young.rec.hash));
+
+    rids[0] = gone.rec.rid; /* four that stay: */
+    hashes[0] = live.rec.hash;
+    rids[1] = pending.rec.rid;
+    hashes[1] = pending.rec.hash;
+    rids[2] = (struct pv_id){{9}};
+    hashes[2] = gone.rec.hash;
+    rids[3] = gone.rec.rid;
+    hashes[3] = gone.rec.hash;
+    struct pv_commit_op op = {.type = PV_COMMIT_FORGET};
+    op.u.forget.rids = rids;
+    op.u.forget.hashes = hashes;
+    op.u.forget.count = 3;
+    cr_assert_eq(pvt_commit(v, &op, 1), PV_OK);
+    cr_assert(!op.applied);
+    op.u.forget.count = 4;
+    cr_assert_eq(pvt_commit(v, &op, 1), PV_OK);
+    cr_assert(op.applied);
+    cr_assert_eq(op.u.forget.forgotten, 1);
+    cr_assert_not(pvt_has_record(v, &gone));
+    cr_assert(pvt_has_record(v, &pending));
+    struct seen seen = {.count = 0};
+    cr_assert_eq(pv_store_history(v->store, &gone.rec.rid, see, &seen), PV_OK);
+    cr_assert_eq(seen.count, 0);
+
+    rids[0] = other.rec.rid;
+    hashes[0] = other.rec.hash;
+    op.u.forget.count = 1;
+    op.u.forget.keep_history = true;
+    cr_assert_eq(pvt_commit(v, &op, 1), PV_OK);
+    cr_assert_eq(pv_store_history(v->store, &other.rec.rid, see, &seen), PV_OK);
+    cr_assert_eq(seen.count, 1);
+
+    struct pv_store_bucket before[PV_STORE_BUCKETS], after[PV_STORE_BUCKETS];
+    pv_store_digest(v->store, before);
+    pvt_reopen(v);
+    pv_store_digest(v->store, after);
+    cr_assert_eq(memcmp(before, after, sizeof before), 0);
+    pvt_vault_free(v);
+}
