@@ -49,6 +49,11 @@ void pv_dialer_start(struct pv_dialer *d)
     d->state = PV_DIALER_DIALLING;
 }
 
+static bool cut_lately(const struct pv_dialer *d)
+{
+    return d->was_cut && pv_env_mono_ms(d->env) - d->cut_ms < PV_DIAL_LATELY_MS;
+}
+
 void pv_dialer_failed(struct pv_dialer *d, enum pv_refusal refusal, size_t token_count,
                       const char *error)
 {
@@ -59,7 +64,7 @@ void pv_dialer_failed(struct pv_dialer *d, enum pv_refusal refusal, size_t token
     if (refusal == PV_REFUSED_SELF) /* most likely for good */
         wait_up_to(d, PV_DIAL_MS_MAX);
     else
-        wait(d, PV_DIAL_MS_MAX);
+        wait(d, cut_lately(d) ? PV_DIAL_CUT_MS_MAX : PV_DIAL_MS_MAX);
     d->attempts++;
 }
 
@@ -81,7 +86,9 @@ void pv_dialer_down(struct pv_dialer *d, enum pv_dialer_end end, const char *err
     bool stable = now_ms - d->up_ms >= PV_DIAL_STABLE_MS;
     if (stable)
         d->attempts = 0;
-    wait(d, end == PV_DIALER_CUT ? PV_DIAL_CUT_MS_MAX : PV_DIAL_MS_MAX);
+    d->was_cut = end == PV_DIALER_CUT;
+    d->cut_ms = now_ms;
+    wait(d, d->was_cut ? PV_DIAL_CUT_MS_MAX : PV_DIAL_MS_MAX);
     if (end == PV_DIALER_AGREED &&
         stable) /* else a peer that renews at once would keep both sides busy */
         d->due_ms = now_ms;

@@ -9,9 +9,10 @@
  * The wait before attempt k is uniform in 0..min(PV_DIAL_MS_MAX, PV_DIAL_MS_MIN * 2^k). A session
  * resets k only after PV_DIAL_STABLE_MS, so that a peer which accepts and closes is not hammered. A
  * session that was cut, as happens every few seconds in a bad network, raises the wait to
- * PV_DIAL_CUT_MS_MAX only: what was under way goes on where it was, and could never end otherwise.
- * What turns out to be ourselves is dialled at the longest intervals, but not dropped: whoever can
- * lead one connection back to us could otherwise take the address from us until we are restarted.
+ * PV_DIAL_CUT_MS_MAX only, and so do attempts that fail within PV_DIAL_LATELY_MS of it, which such
+ * a network cuts, too: what was under way goes on where it was, and could never end otherwise. What
+ * turns out to be ourselves is dialled at the longest intervals, but not dropped: whoever can lead
+ * one connection back to us could otherwise take the address from us until we are restarted.
  */
 #ifndef PV_TRANSPORT_DIALER_H
 #define PV_TRANSPORT_DIALER_H
@@ -40,6 +41,8 @@ struct pv_dialer {
     char text[PV_ADDRESS_TEXT_LEN]; /* as it was given */
     enum pv_dialer_state state;
     uint64_t due_ms, up_ms;
+    bool was_cut; /* the last session, at cut_ms */
+    uint64_t cut_ms;
     unsigned attempts; /* failed ones in a row */
     size_t token;      /* the one to dial with */
     bool has_node_id;

@@ -213,7 +213,8 @@ enum {
     PV_SKEW_WARN_MS = 60000, /* a clock so far off is said in the log, and by doctor */
     PV_DIAL_MS_MIN = 1000,   /* back-off with full jitter */
     PV_DIAL_MS_MAX = 300000,
-    PV_DIAL_CUT_MS_MAX = 16000, /* after a session that the network cut */
+    PV_DIAL_CUT_MS_MAX = 16000, /* after a session that the network cut, */
+    PV_DIAL_LATELY_MS = 600000, /* for so long */
     PV_SIMULTANEOUS_DIAL_MS = 10000,
     PV_CONNECT_STAGGER_MS = 300, /* without an answer: another address of the peer is asked, too */
     PV_LINGER_MS = 2000,         /* longest wait for GOODBYE to leave */

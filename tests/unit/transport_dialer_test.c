@@ -112,6 +112,48 @@ Test(dialer, what_was_cut_is_dialled_again_soon)
 }
 
 /* A peer that says "renew" whenever it is dialled must not be dialled without a pause. */
+/* The network that cut a session cuts handshakes as well. */
+Test(dialer, what_was_cut_lately_is_dialled_soon_however_often_that_fails)
+{
+    struct pvt_env clock;
+    pvt_env_init(&clock, 7, NULL);
+    struct pv_dialer d = dialer_of(&clock);
+    struct pv_id node = {{1}};
+    uint64_t soon_ms = 0, late_ms = 0;
+    pv_dialer_start(&d);
+    pv_dialer_up(&d, &node);
+    pv_dialer_down(&d, PV_DIALER_CUT, "connection lost");
+    for (unsigned i = 0; i < 200; i++) {
+        pv_dialer_start(&d);
+        pv_dialer_failed(&d, PV_REFUSED_NOT, 1, "closed during the handshake");
+        uint64_t wait_ms = pv_dialer_due_ms(&d) - clock.mono_ms;
+        soon_ms = wait_ms > soon_ms ? wait_ms : soon_ms;
+    }
+    cr_assert_gt(soon_ms, PV_DIAL_CUT_MS_MAX / 2);
+    cr_assert_leq(soon_ms, PV_DIAL_CUT_MS_MAX);
+    pvt_env_advance(&clock, PV_DIAL_LATELY_MS);
+    for (unsigned i = 0; i < 20; i++) {
+        pv_dialer_start(&d);
+        pv_dialer_failed(&d, PV_REFUSED_NOT, 1, "connection refused");
+        uint64_t wait_ms = pv_dialer_due_ms(&d) - clock.mono_ms;
+        late_ms = wait_ms > late_ms ? wait_ms : late_ms;
+    }
+    cr_assert_gt(late_ms, PV_DIAL_CUT_MS_MAX);
+    pv_dialer_start(&d);
+    pv_dialer_up(&d, &node); /* and one that was ended by the other side says nothing of the kind */
+    pv_dialer_down(&d, PV_DIALER_ENDED, "shut down");
+    pv_dialer_start(&d);
+    pv_dialer_failed(&d, PV_REFUSED_NOT, 1, "connection refused");
+    cr_assert(!d.was_cut);
+    for (unsigned i = 0; i < 20; i++) {
+        pv_dialer_start(&d);
+        pv_dialer_failed(&d, PV_REFUSED_NOT, 1, "connection refused");
+        uint64_t wait_ms = pv_dialer_due_ms(&d) - clock.mono_ms;
+        late_ms = wait_ms > late_ms ? wait_ms : late_ms;
+    }
+    cr_assert_gt(late_ms, PV_DIAL_CUT_MS_MAX);
+}
+
 Test(dialer, renewal_of_a_young_session_backs_off)
 {
     struct pvt_env clock;
