@@ -77,7 +77,8 @@ libs_from = $(patsubst %,$(B)/lib%.a,$(1))
 BIN := $(B)/peervault
 
 .PHONY: all help deps demo test unit integration asan tsan lint check-layers check-headers \
-        check-gates check-format check-budgets coverage bench million install clean fault hostile \
+        check-gates check-format check-budgets coverage bench bench-values million install clean \
+        fault hostile \
         netsweep valgrind analyze
 .PHONY: docker-secrets docker-demo docker-test
 all: bin/peervault
@@ -316,6 +317,9 @@ COUNT ?= 20000
 million: all # COUNT=1000000 is what the name says
 	$(Q)tests/bench/million -n $(COUNT) bin/peervault
 
+bench-values: all # how fast values are set, seen elsewhere, and caught up with
+	$(Q)tests/bench/values bin/peervault
+
 $(B)/tests/bench_micro: $(call obj,tests/bench/micro.c) $(call libs_from,storage crypto base)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
@@ -379,7 +383,7 @@ clean:
 	rm -rf build bin
 
 help:
-	@echo 'all deps demo test unit unit-<layer> integration hostile netsweep fuzz fuzz-smoke fault sim siege soak asan tsan valgrind analyze coverage bench million install uninstall deb docs clean'
+	@echo 'all deps demo test unit unit-<layer> integration hostile netsweep fuzz fuzz-smoke fault sim siege soak asan tsan valgrind analyze coverage bench bench-values million install uninstall deb docs clean'
 	@echo 'docker-demo docker-test docker-secrets'
 	@echo 'lint = check-layers check-headers check-format check-budgets check-gates'
 	@echo 'VARIANT=release|asan|tsan|valgrind|coverage|fuzz|sim|clang; FILTER=SUITE/TEST for unit-<layer>; V=1 shows commands; CI=1 makes warnings errors'
