@@ -172,11 +172,13 @@ $(B)/pvsim: $(call obj,$(wildcard tests/sim/*.c) $(SUPPORT)) $(call libs_from,$(
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
-# A little of it is in `make test`; here for long: SEEDS=A..B, or TIME=30m of random ones.
+# A little of it is in `make test`; here for long: SEEDS=A..B, or TIME=30m of random
+# ones; DEEP=1: all orders of three operations, not two.
 .PHONY: sim sim-smoke
 sim:
 	$(Q)$(MAKE) --no-print-directory VARIANT=sim build/sim/pvsim
 	$(Q)build/sim/pvsim --regress tests/sim/regress
+	$(Q)build/sim/pvsim --exhaustive ops=$(if $(DEEP),3,2),nodes=2
 	$(Q)build/sim/pvsim $(if $(SEEDS),--seeds $(SEEDS),--random --time $(if $(filter-out 60,$(TIME)),$(TIME),10m)) --twice 20 --all-marks
 
 sim-smoke:

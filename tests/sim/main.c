@@ -13,7 +13,7 @@ struct options {
     uint64_t from, to, virtual_us;
     unsigned nodes, time_s, twice;
     bool random, trace, log, shrink, all_marks, until_failure;
-    const char *regress;
+    const char *regress, *exhaustive;
     bool no_op[SIM_OPS_MAX], no_fault[SIM_FAULTS_MAX];
 };
 
@@ -113,7 +113,8 @@ static bool try_seed(uint64_t seed, const struct options *o, bool twice)
 
 static void usage(void)
 {
-    fputs("usage: pvsim [--seed N | --seeds A..B | --random | --regress DIR] [--time T]\n"
+    fputs("usage: pvsim [--seed N | --seeds A..B | --random | --regress DIR |\n"
+          "              --exhaustive ops=N,nodes=N] [--time T]\n"
           "             [--virtual T] [--nodes N] [--no-ops LIST] [--no-faults LIST]\n"
           "             [--twice N] [--all-marks] [--until-failure] [--shrink]\n"
           "             [--trace] [--log]\n",
@@ -182,6 +183,9 @@ static void take(struct options *o, int c, const char *text)
     case 'm':
         o->all_marks = true;
         break;
+    case 'x':
+        o->exhaustive = text;
+        break;
     case 'u':
         o->until_failure = true;
         break;
@@ -212,6 +216,7 @@ static void parse(struct options *o, int argc, char **argv)
                                           {"no-faults", required_argument, NULL, 'F'},
                                           {"twice", required_argument, NULL, '2'},
                                           {"all-marks", no_argument, NULL, 'm'},
+                                          {"exhaustive", required_argument, NULL, 'x'},
                                           {"until-failure", no_argument, NULL, 'u'},
                                           {"shrink", no_argument, NULL, 'k'},
                                           {"trace", no_argument, NULL, 'T'},
@@ -273,6 +278,45 @@ static void run_past(const char *dir)
     free(files);
 }
 
+/* ---- all orders of a few operations ---- */
+
+/* False: it failed, and has been told. */
+static bool try_order(struct sim_plan *plan, struct sim_result *result, uint64_t order,
+                      const struct options *o)
+{
+    run(result, plan, o->trace, NULL);
+    add_stats(result);
+    seeds++;
+    if (!result->failed)
+        return true;
+    failures++;
+    printf("FAILED order %llu, power cut in change %llu of operation %u: %s\n",
+           (unsigned long long)order, (unsigned long long)plan->cut_change, plan->cut_op,
+           result->cause);
+    return false;
+}
+
+static void run_all_orders(const struct options *o, double until)
+{
+    unsigned ops = 0, nodes = 0;
+    struct sim_result result;
+    struct sim_plan plan;
+    if (sscanf(o->exhaustive, "ops=%u,nodes=%u", &ops, &nodes) != 2 || ops == 0 ||
+        ops > SIM_SCRIPT_MAX || nodes == 0 || nodes > SIM_NODES_MAX)
+        usage();
+    uint64_t count = sim_exhaust_count(ops, nodes), done = 0;
+    for (; done < count && seconds(CLOCK_MONOTONIC) < until; done++) {
+        uint64_t order = done * 7919 % count; /* spread, for those who stop early */
+        sim_exhaust_plan(&plan, order, ops, nodes);
+        (void)try_order(&plan, &result, order, o);
+        for (plan.cut_op = 0; plan.cut_op < ops; plan.cut_op++)
+            for (plan.cut_change = 1, result.was_cut = true; result.was_cut; plan.cut_change++)
+                if (!try_order(&plan, &result, order, o))
+                    break;
+    }
+    printf("%llu of %llu orders\n", (unsigned long long)done, (unsigned long long)count);
+}
+
 /* ---- all of them ---- */
 
 static void summary(double took, double busy)
@@ -304,9 +348,12 @@ int main(int argc, char **argv)
     pv_crypto_init();
     json_object_seed(1);
     double start = seconds(CLOCK_MONOTONIC);
+    bool drawn = o.regress == NULL && o.exhaustive == NULL;
     if (o.regress != NULL)
         run_past(o.regress);
-    for (uint64_t seed = o.from; o.regress == NULL && seed <= o.to; seed++) {
+    if (o.exhaustive != NULL)
+        run_all_orders(&o, o.time_s > 0 ? start + o.time_s : 1e18);
+    for (uint64_t seed = o.from; drawn && seed <= o.to; seed++) {
         (void)try_seed(seed, &o, seeds < o.twice);
         if (o.until_failure && failures > 0)
             break;
@@ -314,6 +361,6 @@ int main(int argc, char **argv)
             break;
     }
     summary(seconds(CLOCK_MONOTONIC) - start, seconds(CLOCK_PROCESS_CPUTIME_ID));
-    unsigned missed = o.from == o.to ? 0 : sim_marks(true);
+    unsigned missed = !drawn || o.from == o.to ? 0 : sim_marks(true);
     return failures == 0 && (missed == 0 || !o.all_marks) ? 0 : 1;
 }

@@ -215,10 +215,13 @@ static void on_call(void *ctx, struct pvt_simfs *s, const struct pvt_simfs_call 
     bool changes = call->kind == PVT_FS_WRITE || call->kind == PVT_FS_SYNC ||
                    call->kind == PVT_FS_RENAME || call->kind == PVT_FS_UNLINK ||
                    call->kind == PVT_FS_TRUNCATE;
+    if (n->crash_until != 0 && n->w->now > n->crash_until)
+        n->crash_in_changes = 0;
     if (n->crash_in_changes == 0 || !changes || --n->crash_in_changes > 0 || n->doomed)
         return;
     sim_trace(n->w, "node %u: power cut in call %llu, %s", n->index,
               (unsigned long long)call->number, call->path);
+    n->w->was_cut = true;
     n->crash_disk = pvt_simfs_crash(s, n->crash_seed);
     n->doomed = true;
 }

@@ -15,6 +15,17 @@ enum {
     IDLE_EVENTS_MAX = 200000,
 };
 
+/* The power cut of a script: in a change within a second of its operation, before checkpoints. */
+static void aim(struct sim_world *w, unsigned op)
+{
+    struct sim_node *n = &w->nodes[w->ops[op].node];
+    if (w->plan->cut_change == 0 || w->plan->cut_op != op)
+        return;
+    n->crash_in_changes = w->plan->cut_change;
+    n->crash_until = w->now + SIM_S;
+    n->crash_seed = sim_draw(&w->rng[SIM_DISK]);
+}
+
 static void dispatch(struct sim_world *w, const struct sim_event *e)
 {
     struct sim_node *n = &w->nodes[e->node];
@@ -26,6 +37,8 @@ static void dispatch(struct sim_world *w, const struct sim_event *e)
         sim_fault_end(w, e->a);
         break;
     case SIM_EV_OP:
+        if (w->plan->scripted)
+            aim(w, e->a);
         sim_op_begin(w, e->a);
         break;
     case SIM_EV_LEAVE:
@@ -102,7 +115,7 @@ static void begin(struct sim_world *w)
     }
     w->op_count = p->ops;
     for (unsigned i = 0; i < p->ops; i++) {
-        sim_op_draw(&w->ops[i], p, i);
+        (p->scripted ? sim_exhaust_op : sim_op_draw)(&w->ops[i], p, i);
         if (!p->no_op[i])
             sim_at(w, w->ops[i].at_us,
                    (struct sim_event){.kind = SIM_EV_OP, .node = (uint8_t)w->ops[i].node, .a = i});
@@ -243,8 +256,11 @@ void sim_run(struct sim_result *out, const struct sim_plan *plan, bool trace, st
         sim_node_release(&w->nodes[i]);
     sim_net_release(w);
     sim_contents_release(w);
-    *out = (struct sim_result){
-        .failed = w->failed, .hash = w->hash, .end_us = w->now, .stats = w->stats};
+    *out = (struct sim_result){.failed = w->failed,
+                               .was_cut = w->was_cut,
+                               .hash = w->hash,
+                               .end_us = w->now,
+                               .stats = w->stats};
     memcpy(out->cause, w->cause, sizeof out->cause);
     free(w->heap);
     free(w);

@@ -8,7 +8,7 @@
  *   dial.c      connections: made, doubled, lost     oracle.c    what must be true
  *   node.c      one process and its disk             copies.c    where the blobs of a file are
  *   run.c       safety phase, healing, the end       shrink.c    a failure with less in it
- *                                                    marks.c     which rare paths were taken
+ *   exhaust.c   all orders of a few operations       marks.c     which rare paths were taken
  *
  * What runs is the product: node core, file server, upkeep, sessions and their cryptography, store,
  * SQLite. Played here are the machine (clocks, disk, network) and what is written for libuv: the
@@ -31,6 +31,7 @@ enum {
     SIM_NODES_MAX = 7,
     SIM_OPS_MAX = 200,
     SIM_FAULTS_MAX = 64,
+    SIM_SCRIPT_MAX = 4,
     SIM_CONTENTS = 40,
     SIM_CONTENTS_KEPT = 24, /* the first of them are never removed */
     SIM_NAMES = 6,
@@ -62,6 +63,30 @@ uint64_t sim_below(struct sim_rng *r, uint64_t n);               /* 0 .. n - 1; 
 uint64_t sim_between(struct sim_rng *r, uint64_t a, uint64_t b); /* a .. b */
 bool sim_chance(struct sim_rng *r, unsigned per_mille);
 uint64_t sim_about(struct sim_rng *r, uint64_t mean); /* many short ones, few long ones */
+
+/* ---- what clients do ---- */
+
+#define SIM_OP_LIST(X)                \
+    X(STORE, "store")                 \
+    X(GET, "get")                     \
+    X(RANGE, "range")                 \
+    X(RM, "rm")                       \
+    X(RM_NAME, "rm-name")             \
+    X(GC, "gc")                       \
+    X(VERIFY, "verify")               \
+    X(STATUS, "status")               \
+    X(LS, "ls")                       \
+    X(FIND, "find") /* get by name */ \
+    X(SET, "set")                     \
+    X(VALUE, "value")                 \
+    X(UNSET, "unset")
+
+enum sim_op_kind {
+#define X(name, text) SIM_OP_##name,
+    SIM_OP_LIST(X)
+#undef X
+        SIM_OP_KINDS
+};
 
 /* ---- what a seed means (faults.c), and what shrinking takes out of it ---- */
 
@@ -110,11 +135,23 @@ struct sim_plan {
     /* machines */
     uint64_t job_us, sync_us;  /* mean latencies */
     uint64_t skew_ms, step_ms; /* clocks differ by up to so much, and are set by up to so much */
-    bool no_rest;              /* upkeep (gc, scrub, backup) runs */
+    /* Instead of drawn operations (exhaust.c); a power cut in the n-th change of one of them. */
+    bool scripted;
+    struct {
+        enum sim_op_kind kind;
+        unsigned node;
+    } script[SIM_SCRIPT_MAX];
+    unsigned cut_op;
+    uint64_t cut_change; /* 0: none */
+    bool no_rest;        /* upkeep (gc, scrub, backup) runs */
 };
 
 /* virtual_us and nodes 0: drawn. */
 void sim_plan_draw(struct sim_plan *p, uint64_t seed, uint64_t virtual_us, unsigned nodes);
+
+/* exhaust.c */
+uint64_t sim_exhaust_count(unsigned ops, unsigned nodes);
+void sim_exhaust_plan(struct sim_plan *p, uint64_t order, unsigned ops, unsigned nodes);
 
 /* ---- events ---- */
 
@@ -168,6 +205,7 @@ struct sim_node {
     bool up, ready, doomed, fatal, closed;
     struct pvt_simfs *crash_disk; /* of CRASH_IN_CALL: what is left */
     uint64_t crash_in_changes;    /* 0: not armed */
+    uint64_t crash_until;         /* 0: whenever it comes */
     uint64_t crash_seed;
     struct pv_vault vault;
     struct pv_store *store;
@@ -261,28 +299,6 @@ void sim_end_withdraw(struct sim_link *l, unsigned side, enum pv_err err, uint8_
 
 /* ---- clients (client.c) and what they do (workload.c) ---- */
 
-#define SIM_OP_LIST(X)                \
-    X(STORE, "store")                 \
-    X(GET, "get")                     \
-    X(RANGE, "range")                 \
-    X(RM, "rm")                       \
-    X(RM_NAME, "rm-name")             \
-    X(GC, "gc")                       \
-    X(VERIFY, "verify")               \
-    X(STATUS, "status")               \
-    X(LS, "ls")                       \
-    X(FIND, "find") /* get by name */ \
-    X(SET, "set")                     \
-    X(VALUE, "value")                 \
-    X(UNSET, "unset")
-
-enum sim_op_kind {
-#define X(name, text) SIM_OP_##name,
-    SIM_OP_LIST(X)
-#undef X
-        SIM_OP_KINDS
-};
-
 struct sim_content { /* bytes that anybody can make again */
     size_t len;
     uint8_t *bytes; /* NULL: not used yet */
@@ -317,6 +333,7 @@ struct sim_op {
 };
 
 void sim_op_draw(struct sim_op *op, const struct sim_plan *p, unsigned index);
+void sim_exhaust_op(struct sim_op *op, const struct sim_plan *p, unsigned index); /* exhaust.c */
 void sim_op_begin(struct sim_world *w, unsigned index);
 void sim_op_feed(struct sim_world *w, unsigned index); /* the next bytes of an upload */
 void sim_op_leave(struct sim_world *w, unsigned index);
@@ -391,7 +408,7 @@ struct sim_world {
     unsigned touched;                           /* bits: nodes whose deadlines may have moved */
     uint64_t margin_us;                         /* of two writes so far apart the later one wins */
     uint64_t idle_events;                       /* since the clock moved */
-    bool healed, rotted;
+    bool healed, rotted, was_cut;
     struct sim_stats stats;
     bool failed;
     char cause[SIM_CAUSE_LEN];
@@ -408,7 +425,7 @@ void sim_fail(struct sim_world *w, const char *oracle, const char *fmt, ...)
 void sim_trace(struct sim_world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 struct sim_result {
-    bool failed;
+    bool failed, was_cut; /* the power cut of a script has come */
     uint64_t hash, end_us;
     char cause[SIM_CAUSE_LEN];
     struct sim_stats stats;
