@@ -120,6 +120,25 @@ const struct pv_command pv_commands[] = {
         .run = pv_cmd_stat,
     },
     {
+        .name = "where",
+        .arguments = "KEY|NAME",
+        .help = "which members keep a file",
+        .details =
+            "For each member how many of the file's blobs belong there, how many of them it\n"
+            "has acknowledged, and when it was last asked for every blob that it should\n"
+            "have. Of blobs that are not here this node knows only where they belong.",
+        .json = "{\"key\", \"size\", \"inline\", \"blobs\", \"elsewhere_blobs\", \"want\",\n"
+                "\"members\": [{\"node\", \"state\", \"role\", \"belongs\", \"has\",\n"
+                "\"audited_ms\"}]}; before it, with --blobs, for each {\"blob\", \"kind\",\n"
+                "\"here\", \"belongs\", \"has\"}",
+        .examples = "peervault where report.pdf\n"
+                    "peervault where report.pdf --blobs",
+        .options = pv_where_options,
+        .words_min = 1,
+        .words_max = 1,
+        .run = pv_cmd_where,
+    },
+    {
         .name = "rm",
         .arguments = "[-r] KEY|NAME...",
         .help = "remove files or names, on all nodes",

@@ -39,6 +39,7 @@ enum pv_exit pv_cmd_daemon(const struct pv_cli *cli, const struct pv_args *args)
 enum pv_exit pv_cmd_store(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_get(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_ls(const struct pv_cli *cli, const struct pv_args *args);
+enum pv_exit pv_cmd_where(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_stat(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_rm(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_restore(const struct pv_cli *cli, const struct pv_args *args);

@@ -75,6 +75,11 @@ const struct pv_option pv_undo_options[] = {
     {.name = NULL},
 };
 
+const struct pv_option pv_where_options[] = {
+    {"blobs", 0, false, NULL, "each blob, too: where it belongs and who has it"},
+    {.name = NULL},
+};
+
 const struct pv_option pv_rm_options[] = {
     {"recursive", 'r', false, NULL, "each NAME, and all names below NAME/"},
     {"files-from", 0, false, "FILE", "what is in FILE, one a line; - is stdin"},

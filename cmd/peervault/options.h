@@ -16,6 +16,7 @@ extern const struct pv_option pv_ls_options[];
 extern const struct pv_option pv_set_options[];
 extern const struct pv_option pv_unset_options[];
 extern const struct pv_option pv_undo_options[];
+extern const struct pv_option pv_where_options[];
 extern const struct pv_option pv_rm_options[];
 extern const struct pv_option pv_restore_options[];
 extern const struct pv_option pv_gc_options[];

@@ -53,7 +53,7 @@ void pv_files_request(struct pv_files *f, struct pv_request *rq)
         {"stat", pv_query_stat},       {"rm", pv_query_rm},           {"status", pv_query_status},
         {"restore", pv_query_restore}, {"history", pv_query_history}, {"value", pv_query_value},
         {"set", pv_write_set},         {"unset", pv_write_unset},     {"undo", pv_write_undo},
-        {"watch", pv_query_watch},
+        {"watch", pv_query_watch},     {"where", pv_query_where},
     };
     bool keyed = pv_keyring_active(pv_node_config(f->config.node)->keyring) != NULL;
     const char *op = json_string_value(json_object_get(rq->args, "op"));

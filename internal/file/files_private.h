@@ -9,6 +9,7 @@ void pv_ingest_start(struct pv_files *f, struct pv_request *rq);
 void pv_retrieve_start(struct pv_files *f, struct pv_request *rq);
 void pv_query_ls(struct pv_files *f, struct pv_request *rq);
 void pv_query_stat(struct pv_files *f, struct pv_request *rq);
+void pv_query_where(struct pv_files *f, struct pv_request *rq);
 void pv_query_rm(struct pv_files *f, struct pv_request *rq);
 void pv_query_status(struct pv_files *f, struct pv_request *rq);
 void pv_query_restore(struct pv_files *f, struct pv_request *rq);

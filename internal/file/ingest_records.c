@@ -106,7 +106,7 @@ static void wait_for_copies(struct pv_ingest *in)
 {
     size_t active = pv_members_active(in->node);
     in->have = 1;
-    in->want = in->copies > 0 ? in->copies : active < 2 ? 1 : 2;
+    in->want = in->copies > 0 ? in->copies : pv_publish_need(in->node);
     size_t possible = in->want < active ? in->want : active;
     if (!in->wait_for_copies) {
         finish(in);

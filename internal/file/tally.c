@@ -12,7 +12,7 @@ static void count(struct pv_tally *t, const struct pv_blob_info *blob)
     uint64_t copies = (place.holders & ~p->away) | self;
     bool is_ours = (place.targets & self) != 0 || p->table.count == 0;
     t->under_replicated += (size_t)__builtin_popcountll(copies) < place.order.owners;
-    t->undelivered += (place.targets & ~place.holders & ~self) != 0;
+    t->undelivered += (place.targets & ~place.holders & ~self & ~p->away) != 0;
     t->extra += !is_ours;
     t->extra_bytes += is_ours ? 0 : blob->size;
 }

@@ -167,16 +167,16 @@ void pv_publish_wait_cancel(struct pv_copies_wait *wait)
 
 /* ---- what an entry waits for --------------------------------------------------------------- */
 
-unsigned pv_pending_need(const struct pv_node *n)
+unsigned pv_publish_need(const struct pv_node *n)
 {
-    return pv_members_active(n) > 1 ? 2 : 1;
+    return pv_members_active(n) > 1 && n->config.replicas > 1 ? 2 : 1;
 }
 
 unsigned pv_pending_goal(const struct pv_node *n, const struct pv_pending *e)
 {
     unsigned want = want_max(n->publish, &e->rid), active = (unsigned)pv_members_active(n);
     want = want < active ? want : active;
-    return want > pv_pending_need(n) ? want : pv_pending_need(n);
+    return want > pv_publish_need(n) ? want : pv_publish_need(n);
 }
 
 bool pv_pending_all_published(const struct pv_pending *e)

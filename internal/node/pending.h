@@ -67,7 +67,6 @@ void pv_pending_settle_rid(struct pv_node *n, const struct pv_id *rid);
 void pv_pending_tell(struct pv_node *n, const struct pv_id *rid);
 
 bool pv_pending_is_waited_for(const struct pv_publish *q, const struct pv_pending *e);
-unsigned pv_pending_need(const struct pv_node *n); /* copies of blobs before a record may leave */
 unsigned pv_pending_goal(const struct pv_node *n, const struct pv_pending *e); /* or more */
 bool pv_pending_all_published(const struct pv_pending *e);
 /* It may leave, and has not, or somebody waits for more answers. */

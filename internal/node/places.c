@@ -28,7 +28,7 @@ void pv_places_now(const struct pv_node *n, struct pv_places *out)
 {
     const struct pv_member *members[PV_MEMBERS_KNOWN_MAX];
     size_t count = pv_members_list(n, members, PV_MEMBERS_KNOWN_MAX);
-    *out = (struct pv_places){.change_ms = UINT64_MAX};
+    *out = (struct pv_places){.change_ms = UINT64_MAX, .unsettled = !n->has_agreed};
     pv_placement_init(&out->table, n->config.replicas);
     for (size_t i = 0; i < count && out->table.count < PV_MEMBERS_MAX; i++) {
         const struct pv_member *m = members[i];

@@ -16,6 +16,8 @@
 
 struct pv_places {
     struct pv_placement table;
+    /* No other member had the same records as we since the start: there may be more members. */
+    bool unsettled;
     bool placed;                   /* we are in the table ourselves */
     unsigned self;                 /* then: our index */
     uint64_t live, away, full;     /* members, as bits of their index */

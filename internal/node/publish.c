@@ -210,7 +210,7 @@ static void take_result(struct pv_node *n, struct pv_pending *e, struct pv_publi
     e->level = c->level;
     e->walk = c->walk;
     e->again = e->again || c->unfinished;
-    e->safe = c->level >= pv_pending_need(n);
+    e->safe = c->level >= pv_publish_need(n);
     if (e->safe && pv_members_active(n) == 1 && !pv_pending_all_published(e))
         publish_alone(n, e);
     else if (pv_pending_wants_sending(n, e))

@@ -1,9 +1,9 @@
 /*
  * Publishing: when a record written here may leave, and when its writer may be told so.
  *
- * A file record leaves its node only after every blob it reaches has min(2, active members) durable
- * copies, and stays pending until another member (if there is any) answered STORED for it. Name
- * records written with a file leave with it. Tombstones and other names leave at once, but are
+ * A file record leaves its node only after every blob it reaches has min(2, active members, R)
+ * durable copies, and stays pending until another member (if there is any) answered STORED for it.
+ * Name records written with a file leave with it. Tombstones and other names leave at once, but are
  * pending until then, too: what is pending is kept by a node that was away for very long. Pending
  * records are checked oldest first, whenever a STORED was committed; each check walks the tree on
  * from the first blob that had too few copies, so that its cost is a few lookups.
@@ -40,6 +40,9 @@ void pv_publish_file(struct pv_node *n, const struct pv_id *file_rid, const stru
 /* Records that are committed and not pending: of this node as such (member, address), or written
  * while there was no other member. */
 void pv_publish_now(struct pv_node *n, const uint8_t *env, size_t len);
+
+/* Copies that each blob of a file has before its record leaves: 2, or what there can be. */
+unsigned pv_publish_need(const struct pv_node *n);
 
 /* want <= 1 is there already: progress(wait, 1) runs before this returns. */
 void pv_publish_wait(struct pv_node *n, struct pv_copies_wait *wait);

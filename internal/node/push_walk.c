@@ -151,7 +151,8 @@ static void offer_rows(struct pv_push_peer *pp, const struct pv_walk_job *job)
 
 /* ---- the walk's job ---- */
 
-/* Whether a blob belongs to the peer, and how many live holders come before us. */
+/* Whether a blob belongs to the peer, and how many live holders come before us: all of them if we
+ * have no share, or may not know all members yet. */
 static bool is_its_place(const struct pv_walk_job *job, const struct pv_blob_info *blob,
                          unsigned *rank)
 {
@@ -161,8 +162,10 @@ static bool is_its_place(const struct pv_walk_job *job, const struct pv_blob_inf
     uint64_t others = place.holders & p->live & ~(UINT64_C(1) << job->peer);
     if ((place.targets >> job->peer & 1) == 0)
         return false;
-    *rank = p->placed ? pv_place_rank(&place.order, p->table.count, p->self, others)
-                      : (unsigned)__builtin_popcountll(others);
+    if (p->placed && !p->unsettled)
+        *rank = pv_place_rank(&place.order, p->table.count, p->self, others);
+    else
+        *rank = (unsigned)__builtin_popcountll(others);
     return true;
 }
 

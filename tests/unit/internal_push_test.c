@@ -268,7 +268,8 @@ Test(push, damaged_copy_is_found_and_repaired)
     cr_assert_eq(pvt_count_here(&net->host[1], &b, 1), 1);
     damage(&net->host[0], &b);
     pvt_connect(net, &net->host[0], &net->host[2]);
-    pvt_net_run(net);
+    for (size_t i = 0; i < 3; i++)
+        pvt_net_advance(net, PV_PUSH_RANK_MS);
     cr_expect(pvt_log_has(&net->host[0].v->log, "a stored blob is damaged"));
     cr_expect(pvt_log_has(&net->host[0].v->log, "a damaged blob was fetched again"));
     cr_expect_eq(pvt_count_here(&net->host[0], &b, 1), 1);
