@@ -10,7 +10,7 @@ FROM debian:bookworm-slim AS build
 RUN apt-get update -q \
     && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
         gcc libc6-dev make pkg-config libssl-dev libuv1-dev libxxhash-dev libsqlite3-dev \
-        libjansson-dev libinih-dev libseccomp-dev \
+        libjansson-dev libinih-dev libseccomp-dev libedit-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .

@@ -11,7 +11,7 @@ VERSION := 0.1.0
 
 # ---- compiler ------------------------------------------------------------------------------------
 CC      ?= cc
-PKGS    := libuv libcrypto libxxhash sqlite3 jansson inih libseccomp
+PKGS    := libuv libcrypto libxxhash sqlite3 jansson inih libseccomp libedit
 PKG_CONFIG ?= pkg-config
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \

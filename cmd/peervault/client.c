@@ -163,8 +163,57 @@ static enum pv_exit end(struct pv_client *c)
     return exit;
 }
 
+static bool keeping;
+static struct pv_client *kept; /* its cli is gone */
+
+static void drop_kept(void)
+{
+    if (kept != NULL)
+        (void)end(kept);
+    pv_free(kept);
+    kept = NULL;
+}
+
+void pv_client_keep(bool keep)
+{
+    keeping = keep;
+    drop_kept();
+}
+
+bool pv_client_keeps(void)
+{
+    return keeping;
+}
+
+/* A shell is on one vault, so the kept one is the right one, if the daemon is still there: nothing
+ * can have come, for nothing was asked, but its end. */
+static bool take_kept(struct pv_client **out, const struct pv_cli *cli, int flags)
+{
+    struct pollfd in = {.events = POLLIN};
+    if (kept == NULL)
+        return false;
+    in.fd = kept->fd;
+    if (poll(&in, 1, 0) != 0) {
+        drop_kept();
+        return false;
+    }
+    kept->cli = cli;
+    kept->flags = flags;
+    *out = kept;
+    kept = NULL;
+    return true;
+}
+
+static bool may_be_kept(const struct pv_client *c)
+{
+    return keeping && kept == NULL && c->fd >= 0 && c->embedded == NULL &&
+           c->unanswered.count == 0 && c->in_len == 0 && pv_client_idle(c);
+}
+
 enum pv_exit pv_client_open(struct pv_client **out, const struct pv_cli *cli, int flags)
 {
+    if (take_kept(out, cli, flags))
+        return PV_EXIT_OK;
     struct pv_client *c = pv_calloc(1, sizeof *c);
     if (c == NULL)
         return pv_out_no_memory();
@@ -182,6 +231,11 @@ enum pv_exit pv_client_close(struct pv_client *c, enum pv_exit exit)
 {
     if (c == NULL)
         return exit;
+    if (may_be_kept(c)) {
+        c->cli = NULL;
+        kept = c;
+        return exit;
+    }
     enum pv_exit ended = end(c);
     pv_free(c);
     return exit != PV_EXIT_OK ? exit : ended;

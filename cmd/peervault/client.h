@@ -27,6 +27,13 @@ enum pv_exit pv_client_open(struct pv_client **out, const struct pv_cli *cli, in
 enum pv_exit pv_client_close(struct pv_client *c, enum pv_exit exit);
 /* Cancels what is unfinished and connects anew. On errors c can only be closed. */
 enum pv_exit pv_client_reopen(struct pv_client *c);
+/*
+ * For a process that runs many commands: from now on (true) a connection to a daemon that has
+ * nothing unanswered is kept by close, and is what the next open gives. False: and not any more; a
+ * kept one ends.
+ */
+void pv_client_keep(bool keep);
+bool pv_client_keeps(void);
 bool pv_client_embedded(const struct pv_client *c);
 /* Whether a daemon answers on the vault at this moment. Says nothing. */
 bool pv_client_reachable(const char *vault);

@@ -582,6 +582,14 @@ const struct pv_command pv_commands[] = {
         .run = pv_cmd_demo,
     },
     {
+        .name = "shell",
+        .arguments = "",
+        .help = "commands line by line, over one connection",
+        .details = pv_shell_details,
+        .examples = pv_shell_examples,
+        .run = pv_cmd_shell,
+    },
+    {
         .name = "version",
         .arguments = "",
         .help = "print the version",

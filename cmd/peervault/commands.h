@@ -48,6 +48,7 @@ enum pv_exit pv_cmd_value(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_unset(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_undo(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_watch(const struct pv_cli *cli, const struct pv_args *args);
+enum pv_exit pv_cmd_shell(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_gc(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_status(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_peers(const struct pv_cli *cli, const struct pv_args *args);

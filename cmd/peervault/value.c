@@ -33,6 +33,8 @@ static enum pv_exit print_bytes(const struct pv_cli *cli, const uint8_t *bytes, 
         return exit;
     if (len > 0)
         exit = pv_sink_write(&sink, bytes, len);
+    if (exit == PV_EXIT_OK && cli->stdout_terminal && len > 0 && bytes[len - 1] != '\n')
+        exit = pv_sink_write(&sink, (const uint8_t *)"\n", 1); /* for the eye: no pipe gets it */
     if (exit == PV_EXIT_OK)
         return pv_sink_commit(&sink);
     pv_sink_abort(&sink);

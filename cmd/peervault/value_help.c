@@ -54,3 +54,15 @@ const char pv_watch_json[] =
 const char pv_watch_examples[] =
     "peervault watch\n"
     "peervault watch --json conf/ | while read -r line; do reload; done";
+
+const char pv_shell_details[] =
+    "Lines are commands without `peervault`, and words are quoted as in sh: '...',\n"
+    "\"...\" and backslash; # begins a comment, nothing is expanded. The options of the\n"
+    "shell (--vault, --json, -q, -v) hold for each of them. At a terminal: history,\n"
+    "and Tab completes commands and names. `exit` and Ctrl-D end it; Ctrl-C ends a\n"
+    "`watch`, or drops the line; in any other command it ends the shell. Errors do\n"
+    "not. Exits with what the last command did, or with N of `exit N`.\n"
+    "The history is XDG_STATE_HOME/peervault/history, else that of ~/.local/state;\n"
+    "a line that begins with a blank is not kept in it.";
+const char pv_shell_examples[] = "peervault shell\n"
+                                 "printf 'set a 1\\nvalue a\\n' | peervault shell";

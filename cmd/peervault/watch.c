@@ -1,6 +1,7 @@
 /*
  * watch: a line for each change, until somebody ends it: SIGINT or SIGTERM, or whoever read the
- * lines is gone. Each line is written out at once, so a signal may end the process as it stands.
+ * lines is gone. Each line is written out at once, so a signal may end the process as it stands; in
+ * a shell SIGINT ends only the watching.
  */
 #include "cmd/peervault/client.h"
 #include "cmd/peervault/commands.h"
@@ -26,18 +27,30 @@ struct watching {
     enum pv_exit exit;
 };
 
+static bool in_shell;
+static volatile sig_atomic_t interrupted; /* in a shell, which goes on */
+
 static void on_signal(int number)
 {
-    (void)number;
-    _exit(PV_EXIT_OK);
+    if (!in_shell || number == SIGTERM)
+        _exit(PV_EXIT_OK);
+    interrupted = 1;
 }
 
 static void end_on_signals(void)
 {
     struct sigaction action = {.sa_handler = on_signal};
+    in_shell = pv_client_keeps();
+    interrupted = 0;
     (void)sigemptyset(&action.sa_mask);
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
+}
+
+static void end_no_longer(void)
+{
+    (void)signal(SIGINT, SIG_DFL);
+    (void)signal(SIGTERM, SIG_DFL);
 }
 
 /* Nobody can read what is written to a pipe any more. */
@@ -123,7 +136,7 @@ static enum pv_exit watch(struct watching *w, struct pv_client *client)
     struct stat st;
     /* Of other things than pipes it is not known that nobody reads; a terminal has input, too. */
     int out = fstat(STDOUT_FILENO, &st) == 0 && S_ISFIFO(st.st_mode) ? STDOUT_FILENO : -1;
-    while (!w->ended && w->exit == PV_EXIT_OK) {
+    while (!w->ended && w->exit == PV_EXIT_OK && !interrupted) {
         if (pv_client_pump(client, &handler, out) != PV_OK)
             return pv_client_lost(client);
         if (out >= 0 && is_unread())
@@ -149,6 +162,7 @@ enum pv_exit pv_cmd_watch(const struct pv_cli *cli, const struct pv_args *args)
     end_on_signals();
     w.id = pv_client_send(client, rq);
     exit = w.id != 0 ? watch(&w, client) : pv_out_no_memory();
+    end_no_longer();
     json_decref(w.event);
     return pv_client_close(client, exit);
 }
