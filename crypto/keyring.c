@@ -53,6 +53,11 @@ static struct pv_keyring_key *entry_of(struct pv_keyring *k, const struct pv_kid
     return NULL;
 }
 
+const char *pv_key_state_name(enum pv_key_state state)
+{
+    return state_names[state];
+}
+
 const struct pv_cluster_keys *pv_keyring_active(const struct pv_keyring *k)
 {
     for (size_t i = 0; i < k->key_count; i++)

@@ -73,6 +73,11 @@ const struct pv_cluster_keys *pv_keyring_dedup(const struct pv_keyring *k);  /* 
 /* NULL: unknown, or retired. Staged and read-only keys are found: both are readable. */
 const struct pv_cluster_keys *pv_keyring_find(const struct pv_keyring *k, const struct pv_kid *kid);
 
+/* An order of all keys: created later, or in the same second and with the greater kid. */
+bool pv_keyring_newer(const struct pv_keyring_key *a, const struct pv_keyring_key *b);
+const struct pv_keyring_key *pv_keyring_entry(const struct pv_keyring *k, const struct pv_kid *kid);
+const char *pv_key_state_name(enum pv_key_state state); /* as in the file */
+
 /* Adds the key as active (the former active one becomes read-only). The first one is the dedup key
  * too. PV_E_EXISTS, PV_E_LIMIT, PV_E_INVALID (weak: all bytes equal; or equal to a token). */
 PV_MUST enum pv_err pv_keyring_add_cluster_key(struct pv_keyring *k,

@@ -82,6 +82,11 @@ static const struct key {
     [PV_CONFIG_GC_GRACE] = {"gc_grace", "7d", "0s .. 90d",
                             "how long a deleted file can be restored", DURATION,
                             offsetof(struct pv_config, gc_grace_ms), 0, 90 * DAYS, NULL},
+    [PV_CONFIG_KEY_GRACE] = {"key_grace", "90d", "1s .. 3650d",
+                             "how long a replaced cluster key is read with; whoever is away for "
+                             "longer loses what nobody else has",
+                             DURATION, offsetof(struct pv_config, key_grace_ms), SECONDS,
+                             3650 * DAYS, NULL},
     [PV_CONFIG_MEM_LIMIT] = {"mem_limit", "64MiB", "32MiB .. 64GiB",
                              "memory for buffers of all kinds", SIZE,
                              offsetof(struct pv_config, mem_limit_bytes), 32 * MIB, 64 * GIB, NULL},

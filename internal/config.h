@@ -16,6 +16,7 @@
  *   repair_after   1s .. 90d                                 12h
  *   max_skew       1s .. 1h                                  300s
  *   gc_grace       0s .. 90d                                 7d
+ *   key_grace      1s .. 3650d                               90d
  *   mem_limit      32MiB .. 64GiB                            64MiB
  *   disk_limit     0 (none), or from 1MiB                    0
  *   limit_up, limit_down, limit_peer_up, limit_peer_down
@@ -58,6 +59,7 @@ enum pv_config_key {
     PV_CONFIG_REPAIR_AFTER,
     PV_CONFIG_MAX_SKEW,
     PV_CONFIG_GC_GRACE,
+    PV_CONFIG_KEY_GRACE,
     PV_CONFIG_MEM_LIMIT,
     PV_CONFIG_DISK_LIMIT,
     PV_CONFIG_LIMIT_UP,
@@ -84,7 +86,7 @@ struct pv_config {
     uint64_t replicas;
     uint64_t role;      /* enum pv_role */
     uint64_t allowlist; /* 0 or 1: who has no member record yet must be allowed by name */
-    uint64_t repair_after_ms, max_skew_ms, gc_grace_ms;
+    uint64_t repair_after_ms, max_skew_ms, gc_grace_ms, key_grace_ms;
     uint64_t mem_limit_bytes;
     uint64_t disk_limit_bytes; /* 0: none */
     struct pv_bandwidth bandwidth;

@@ -251,10 +251,10 @@ static enum pv_err check_secrets(const struct pv_keyring *k, const struct pv_sec
 {
     if (given->cluster_key != NULL) {
         uint8_t key[PV_KEY_LEN];
-        const struct pv_cluster_keys *active = pv_keyring_active(k);
+        bool same = false; /* as one of them: the active one may have been replaced since */
         enum pv_err err = parse_cluster_key(key, given->cluster_key, why);
-        bool same =
-            err == PV_OK && active != NULL && pv_secret_equal(key, active->cluster_key, sizeof key);
+        for (size_t i = 0; err == PV_OK && i < k->key_count; i++)
+            same = pv_secret_equal(key, k->keys[i].keys.cluster_key, sizeof key) || same;
         pv_wipe(key, sizeof key);
         if (err != PV_OK)
             return err;

@@ -39,8 +39,8 @@ struct pv_session_context {
 struct pv_session_peer {
     struct pv_handshake_peer handshake;
     struct pv_msg_hello hello;
-    bool keyed;                /* proved that it holds a cluster key that we can read with */
-    size_t proven_count;       /* which ones */
+    bool keyed;          /* proved that it holds a cluster key that we can read with */
+    size_t proven_count; /* which ones */
     struct pv_kid proven[PV_HELLO_PROOFS_MAX];
     uint8_t hash[PV_HASH_LEN]; /* h, the handshake hash: salts the digest */
     bool dialled;              /* we dialled it */

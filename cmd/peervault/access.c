@@ -229,6 +229,7 @@ struct pv_server_config pv_access_server(struct pv_access *a, const struct pv_cl
         .replicas = (unsigned)c->replicas,
         .repair_after_ms = c->repair_after_ms,
         .gc_grace_ms = c->gc_grace_ms,
+        .key_grace_ms = c->key_grace_ms,
         .max_skew_ms = c->max_skew_ms,
         .mem_limit_bytes = c->mem_limit_bytes,
         .disk_limit_bytes = c->disk_limit_bytes,

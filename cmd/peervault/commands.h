@@ -65,6 +65,8 @@ enum pv_exit pv_cmd_doctor(const struct pv_cli *cli, const struct pv_args *args)
 enum pv_exit pv_cmd_id(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_key_export(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_key_import(const struct pv_cli *cli, const struct pv_args *args);
+enum pv_exit pv_cmd_key_list(const struct pv_cli *cli, const struct pv_args *args);
+enum pv_exit pv_cmd_key_rotate(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_token_rotate(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_token_new(const struct pv_cli *cli, const struct pv_args *args);
 enum pv_exit pv_cmd_config_show(const struct pv_cli *cli, const struct pv_args *args);

@@ -22,6 +22,12 @@ const struct pv_option pv_key_export_options[] = {
     {.name = NULL},
 };
 
+const struct pv_option pv_key_rotate_options[] = {
+    {"force", 0, false, NULL, "do not wait for members that lack the new key"},
+    {"no-wait", 0, false, NULL, "come back at once; it goes on by itself"},
+    {.name = NULL},
+};
+
 const struct pv_option pv_daemon_options[] = {
     {"listen", 0, false, "ADDR:PORT", "default 127.0.0.1:3000; port 0: any free one"},
     {"peer", 0, true, "ADDR:PORT", "a node to connect to; may be repeated"},

@@ -8,7 +8,7 @@
 #include "cmd/peervault/args.h"
 
 extern const struct pv_option pv_init_options[];
-extern const struct pv_option pv_key_export_options[];
+extern const struct pv_option pv_key_export_options[], pv_key_rotate_options[];
 extern const struct pv_option pv_daemon_options[];
 extern const struct pv_option pv_store_options[];
 extern const struct pv_option pv_get_options[];

@@ -12,6 +12,10 @@ enum pv_err pv_cluster_new(struct pv_cluster **out, const struct pv_cluster_conf
     pv_list_init(&c->pings);
     pv_list_init(&c->changes);
     pv_list_init(&c->guests);
+    if (pv_rotation_new(c) != PV_OK) {
+        pv_free(c);
+        return PV_E_NOMEM;
+    }
     *out = c;
     return PV_OK;
 }
@@ -21,6 +25,7 @@ void pv_cluster_free(struct pv_cluster *c)
     if (c == NULL)
         return;
     PV_ASSERT(pv_list_empty(&c->pings) && pv_list_empty(&c->changes) && pv_list_empty(&c->guests));
+    pv_rotation_free(c);
     pv_free(c);
 }
 
@@ -37,7 +42,9 @@ bool pv_cluster_request(struct pv_cluster *c, struct pv_request *rq)
                  {"drain", pv_query_drain},
                  {"invite", pv_query_invite},
                  {"confirm", pv_query_confirm},
-                 {"token_rotate", pv_query_token_rotate}};
+                 {"token_rotate", pv_query_token_rotate},
+                 {"key_rotate", pv_query_key_rotate},
+                 {"key_list", pv_query_key_list}};
     const char *op = json_string_value(json_object_get(rq->args, "op"));
     for (size_t i = 0; op != NULL && i < PV_COUNT(table); i++) {
         if (strcmp(op, table[i].op) == 0) {

@@ -31,7 +31,13 @@ static void save_done(struct pv_job *job)
     struct change *ch = PV_CONTAINER_OF(job, struct change, job);
     struct pv_cluster *c = ch->cluster;
     if (ch->err == PV_OK) {
-        pv_keyring_take_doors(c->config.keyring, &ch->keyring);
+        struct pv_keyring *k = c->config.keyring;
+        bool keys = k->key_count != ch->keyring.key_count ||
+                    memcmp(k->keys, ch->keyring.keys, sizeof k->keys) != 0 ||
+                    memcmp(&k->dedup_kid, &ch->keyring.dedup_kid, sizeof k->dedup_kid) != 0;
+        *k = ch->keyring;
+        if (keys && c->config.keys_changed != NULL)
+            c->config.keys_changed(c->config.arg);
         if (c->config.doors_changed != NULL)
             c->config.doors_changed(c->config.arg);
     }

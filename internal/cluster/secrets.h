@@ -1,6 +1,6 @@
 /*
- * Changes of tokens and invites while the node runs: on disk first, then in force, one after the
- * other. Jobs read the keyring's keys meanwhile, so these are not touched here.
+ * Changes of the keyring while the node runs: on disk first, then in force, one after the other.
+ * Jobs have a copy of the keys (keys_changed).
  */
 #ifndef PV_CLUSTER_SECRETS_H
 #define PV_CLUSTER_SECRETS_H

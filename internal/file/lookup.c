@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { PREFIX_DIGITS_MIN = 8, PREFIX_ROWS_MAX = 64 };
+enum { PREFIX_DIGITS_MIN = 8, PREFIX_ROWS_MAX = 64, NAMES_MIN = 64 };
 
 static bool readable(const struct pv_keyring_key *k)
 {
@@ -114,34 +114,34 @@ void pv_lookup_release(struct pv_lookup *l)
     pv_wipe(l, sizeof *l);
 }
 
-static size_t rids_of(const struct pv_lookup *l, struct pv_id rids[static PV_LOOKUP_RIDS_MAX],
-                      bool retired, const struct pv_job_context *ctx)
+static void rid_under(struct pv_id *rid, const struct pv_lookup *l, const struct pv_keyring_key *k)
 {
-    size_t count = 0;
-    rids[count++] = l->rid;
-    for (size_t i = 0; i < ctx->keyring->key_count; i++) {
-        const struct pv_keyring_key *k = &ctx->keyring->keys[i];
-        if (!readable(k) && !retired)
-            continue;
-        if (l->body.is_private)
-            pv_rid_private(&rids[count], &k->keys, l->body.private_salt);
-        else
-            pv_rid_file(&rids[count], &k->keys, &l->body.sha256);
-        count += !pv_id_equal(&rids[count], &l->rid);
-    }
-    return count;
+    if (l->body.is_private)
+        pv_rid_private(rid, &k->keys, l->body.private_salt);
+    else
+        pv_rid_file(rid, &k->keys, &l->body.sha256);
 }
 
 size_t pv_lookup_registers(const struct pv_lookup *l, struct pv_id rids[static PV_LOOKUP_RIDS_MAX],
                            const struct pv_job_context *ctx)
 {
-    return rids_of(l, rids, false, ctx);
+    size_t count = 0;
+    for (size_t i = 0; i < ctx->keyring->key_count; i++)
+        if (readable(&ctx->keyring->keys[i]))
+            rid_under(&rids[count++], l, &ctx->keyring->keys[i]);
+    return count;
 }
 
 size_t pv_lookup_rids(const struct pv_lookup *l, struct pv_id rids[static PV_LOOKUP_RIDS_MAX],
                       const struct pv_job_context *ctx)
 {
-    return rids_of(l, rids, true, ctx);
+    size_t count = 0;
+    rids[count++] = l->rid;
+    for (size_t i = 0; i < ctx->keyring->key_count; i++) {
+        rid_under(&rids[count], l, &ctx->keyring->keys[i]);
+        count += !pv_id_equal(&rids[count], &l->rid);
+    }
+    return count;
 }
 
 size_t pv_lookup_name_registers(struct pv_id rids[static PV_LOOKUP_RIDS_MAX], const char *name,
@@ -186,20 +186,21 @@ enum pv_err pv_lookup_names(const struct pv_lookup *l, struct pv_id *names, size
 {
     struct pv_id rids[PV_LOOKUP_RIDS_MAX];
     size_t registers = pv_lookup_rids(l, rids, ctx), n;
+    size_t room = max > NAMES_MIN ? max : NAMES_MIN;
     enum pv_err err = PV_OK;
     PV_AUTO_FREE uint8_t *plain = pv_malloc(PV_RECORD_BODY_MAX);
+    PV_AUTO_FREE struct pv_id *found = pv_malloc(room * sizeof *found);
     *count = 0;
-    if (plain == NULL)
+    if (plain == NULL || found == NULL)
         return PV_E_NOMEM;
     for (size_t i = 0; err == PV_OK && i < registers && *count < max; i++) {
-        struct pv_id *found = names + *count;
-        err = pv_store_names_of(ctx->store, &rids[i], found, max - *count, &n);
-        for (size_t k = 0; err == PV_OK && k < n; k++) {
+        err = pv_store_names_of(ctx->store, &rids[i], found, room, &n);
+        for (size_t k = 0; err == PV_OK && k < n && *count < max; k++) {
             bool is = true;
             if (ctx->keyring->key_count > 1)
                 err = is_name(&is, &found[k], plain, ctx);
             if (is)
-                names[(*count)++] = found[k]; /* at k or before */
+                names[(*count)++] = found[k];
         }
     }
     pv_wipe(plain, PV_RECORD_BODY_MAX);
@@ -211,11 +212,18 @@ static enum pv_err find_name(struct pv_lookup *l, const struct pv_job_context *c
 {
     struct pv_record rec;
     bool pending;
+    struct pv_id rids[PV_LOOKUP_RIDS_MAX];
+    bool is_live = true;
     enum pv_err err = make_room(l);
-    if (err == PV_OK)
-        err = pv_lookup_name_rid(&l->name_rid, l->target, l->target_len, ctx);
-    if (err == PV_OK)
-        err = pv_open_live(l->plain, &rec, &pending, &l->name_rid, ctx);
+    size_t count = pv_lookup_name_registers(rids, l->target, l->target_len, ctx);
+    for (unsigned tries = 0; err == PV_OK && tries < 3; tries++) {
+        err = pv_lookup_decides(&l->name_rid, &is_live, rids, count, ctx);
+        if (err == PV_OK)
+            err = pv_open_live(l->plain, &rec, &pending, &l->name_rid, ctx);
+        if (err != PV_E_NOT_FOUND || !is_live)
+            break;
+        err = tries + 1 < 3 ? PV_OK : err; /* its key has retired between the two */
+    }
     return err == PV_OK ? pv_name_body_decode(body, l->plain, rec.body_len, false) : err;
 }
 
@@ -336,10 +344,9 @@ enum pv_err pv_lookup_named(struct pv_lookup *l, const struct pv_name_body *name
 {
     struct pv_id rid = name->file_rid, sha256 = name->file_sha256; /* name may be in l->plain */
     enum pv_err err = pv_lookup_rid(l, &rid, ctx);
-    if (err == PV_E_NOT_FOUND)
-        err = shared_file(l, &sha256, ctx);
-    return err == PV_E_NOT_FOUND && ctx->keyring->key_count > 1 ? moved_file(l, &rid, &sha256, ctx)
-                                                                : err;
+    if (err == PV_E_NOT_FOUND && ctx->keyring->key_count > 1)
+        err = moved_file(l, &rid, &sha256, ctx);
+    return err == PV_E_NOT_FOUND ? shared_file(l, &sha256, ctx) : err;
 }
 
 enum pv_err pv_lookup_run(struct pv_lookup *l, const struct pv_job_context *ctx)

@@ -48,8 +48,8 @@ PV_MUST enum pv_err pv_lookup_named(struct pv_lookup *l, const struct pv_name_bo
  * tombstone. NOT_FOUND: all are empty. */
 PV_MUST enum pv_err pv_lookup_decides(struct pv_id *out, bool *is_live, const struct pv_id *rids,
                                       size_t count, const struct pv_job_context *ctx);
-/* Where records of the file that was found may be: its own rid first, then those it has under the
- * other cluster keys that we can read. Of a name likewise, in the order of the keys. */
+/* Where records of the file that was found may be, under the cluster keys that we can read, in
+ * their order; of a name likewise. */
 size_t pv_lookup_registers(const struct pv_lookup *l, struct pv_id rids[static PV_LOOKUP_RIDS_MAX],
                            const struct pv_job_context *ctx);
 size_t pv_lookup_name_registers(struct pv_id rids[static PV_LOOKUP_RIDS_MAX], const char *name,
@@ -57,8 +57,8 @@ size_t pv_lookup_name_registers(struct pv_id rids[static PV_LOOKUP_RIDS_MAX], co
 /* The name records that point to the file that was found and decide what their name means. */
 PV_MUST enum pv_err pv_lookup_names(const struct pv_lookup *l, struct pv_id *names, size_t max,
                                     size_t *count, const struct pv_job_context *ctx);
-/* The rids under which names point to the file that was found: its registers, and those it had
- * under keys that have retired. */
+/* The rids under which names point to the file that was found: its own first, then those
+ * under all other cluster keys, be they retired. */
 size_t pv_lookup_rids(const struct pv_lookup *l, struct pv_id rids[static PV_LOOKUP_RIDS_MAX],
                       const struct pv_job_context *ctx);
 void pv_lookup_release(struct pv_lookup *l); /* wipes; the target is the caller's */

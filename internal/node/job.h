@@ -21,7 +21,8 @@
 #include "storage/chunker.h"
 #include "storage/commit.h"
 
-/* What jobs may use. Everything is immutable while the node runs, but for the store. */
+/* What jobs may use. Everything is immutable, but for the store: when the cluster keys change, the
+ * jobs that begin afterwards get another context. */
 struct pv_job_context {
     struct pv_store *store;
     const struct pv_env *env;

@@ -295,44 +295,6 @@ static enum pv_err on_error(struct pv_peer *p, struct pv_rd *r)
 }
 
 /* Parts that take the reader judge the message themselves. */
-/* Only a keyed member may replace the token; it has the cluster key anyway. */
-static enum pv_err on_token(struct pv_peer *p, struct pv_rd *r)
-{
-    const struct pv_node_io *io = &p->node->config.io;
-    struct pv_msg_token token;
-    enum pv_err err = pv_msg_get_token(r, &token);
-    if (err == PV_OK && !pv_members_may_write(p->node, p->info.handshake.pub))
-        err = PV_E_AUTH;
-    if (err == PV_OK && io->token != NULL)
-        io->token(io->ctx, &token);
-    pv_wipe(&token, sizeof token);
-    return err;
-}
-
-static void send_token(struct pv_peer *p)
-{
-    const struct pv_keyring *k = p->node->config.keyring;
-    struct pv_msg_token token = {.created_s = k->tokens[0].created_s,
-                                 .overlap_until_s = k->overlap_until_s};
-    struct pv_wr w = pv_wr_of(p->node->scratch, PV_FRAME_PLAIN_MAX);
-    memcpy(token.text, k->tokens[0].text, sizeof token.text);
-    pv_msg_put_token(&w, &token);
-    size_t len = pv_wr_len(&w);
-    pv_peer_send(p, &w);
-    pv_wipe(p->node->scratch, len);
-    pv_wipe(&token, sizeof token);
-}
-
-void pv_node_send_token(struct pv_node *n, pv_link link)
-{
-    struct pv_peer *p;
-    if (n->config.keyring->token_count == 0 || pv_keyring_active(n->config.keyring) == NULL)
-        return; /* a blind node is not believed */
-    for (size_t i = 0; (p = pv_node_next_peer(n, &i)) != NULL;)
-        if (link == 0 || p->link == link)
-            send_token(p);
-}
-
 static void dispatch(struct pv_peer *p, uint8_t type, struct pv_rd *r)
 {
     enum pv_err err = PV_OK;
@@ -373,7 +335,10 @@ static void dispatch(struct pv_peer *p, uint8_t type, struct pv_rd *r)
         err = on_error(p, r);
         break;
     case PV_MSG_TOKEN:
-        err = on_token(p, r);
+        err = pv_handover_on_token(p, r);
+        break;
+    case PV_MSG_KEY:
+        err = pv_handover_on_key(p, r);
         break;
     default:
         err = PV_E_PROTOCOL;
@@ -431,6 +396,7 @@ void pv_node_peer_admitted(struct pv_peer *p)
     pv_publish_on_admitted(p);
     if (p->info.handshake.token > 0) /* it was away when the token changed */
         pv_node_send_token(p->node, p->link);
+    pv_node_send_keys(p->node, p->link);
 }
 
 /* ---- events -------------------------------------------------------------------------------- */

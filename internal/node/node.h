@@ -45,6 +45,11 @@ struct pv_node_io {
      * count 0: no longer. May be NULL. */
     void (*reach)(void *ctx, const struct pv_id *node_id, const char *const *addresses,
                   size_t count);
+    /* A keyed member gives a cluster key, to be answered by pv_node_have_key, or has one. May be
+     * NULL. */
+    void (*key)(void *ctx, pv_link link, const struct pv_msg_key *key);
+    /* A record of type 6 was committed. May be NULL. */
+    void (*cluster)(void *ctx, const uint8_t *env, size_t len);
 };
 
 struct pv_node_config {
@@ -97,6 +102,11 @@ void pv_node_observe(struct pv_node *n, void (*committed)(void *arg, const struc
 bool pv_node_closing(const struct pv_node *n);
 /* Tells the newest token in the keyring to one member, or to all connected (link 0). */
 void pv_node_send_token(struct pv_node *n, pv_link link);
+/* Gives the cluster keys of the keyring that are not retired to one member, or to all connected
+ * (link 0), unless it has proved that it has them or is not to have them. */
+void pv_node_send_keys(struct pv_node *n, pv_link link);
+void pv_node_have_key(struct pv_node *n, pv_link link, const struct pv_kid *kid); /* it is kept */
+bool pv_node_peer_reads(const struct pv_node *n, pv_link link, const struct pv_kid *kid);
 /* As in the configuration; for newcomers from now on. */
 void pv_node_set_allowlist(struct pv_node *n, bool allowlist);
 

@@ -109,6 +109,10 @@ void pv_peer_sent_bad_body(struct pv_peer *p); /* a whole body of its own, and a
 bool pv_bans_refuse(struct pv_node *n, pv_link link, const struct pv_id *node_id,
                     const char *address);
 
+/* ---- handover.c ---- */
+PV_MUST enum pv_err pv_handover_on_token(struct pv_peer *p, struct pv_rd *r);
+PV_MUST enum pv_err pv_handover_on_key(struct pv_peer *p, struct pv_rd *r);
+
 /* ---- each part: new/free with the node, attach/detach with a peer, its messages, its time ----
  * attach sets the part's pointer in the peer; it may fail for lack of memory: the peer is dropped.
  * detach runs before the peer is freed, for the parts whose pointer is set, and clears it; jobs

@@ -79,6 +79,11 @@ static const uint8_t *env_of(const struct pv_batch *b, const struct item *it)
 static enum pv_err look_inside(struct pv_batch *b, struct item *it,
                                const struct pv_job_context *ctx, uint8_t *plain)
 {
+    const struct pv_keyring_key *key = pv_keyring_entry(ctx->keyring, &it->rec.kid);
+    if (key != NULL && key->state == PV_KEY_RETIRED) {
+        it->verdict = SKIPPED; /* what counts of it is under the active key */
+        return PV_OK;
+    }
     enum pv_err err = pv_record_index(&it->index, &it->rec, env_of(b, it), it->len, ctx->keyring,
                                       pv_env_wall_ms(ctx->env), plain);
     if (err == PV_E_UNSUPPORTED) {
@@ -238,6 +243,8 @@ static void gained(struct pv_node *n, const struct pv_batch *b)
             pv_members_changed(n, op->u.record.env, op->u.record.len);
         if (op->applied && type == PV_RECORD_ADDRESS)
             pv_addresses_changed(n, op->u.record.env, op->u.record.len);
+        if (op->applied && type == PV_RECORD_CLUSTER && n->config.io.cluster != NULL)
+            n->config.io.cluster(n->config.io.ctx, op->u.record.env, op->u.record.len);
     }
     if (applied == 0)
         return;

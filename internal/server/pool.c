@@ -20,7 +20,7 @@ struct pv_pool {
     pthread_cond_t work;
     struct job_list todo, finished;
     bool stopping;
-    const struct pv_job_context *context;
+    struct pv_job_context context;
     struct pv_committer *committer;
     void (*wake)(void *arg);
     void *arg;
@@ -63,8 +63,9 @@ static void *worker(void *arg)
         p->todo.head = job->next;
         if (p->todo.head == NULL)
             p->todo.tail = NULL;
+        const struct pv_job_context context = p->context;
         pthread_mutex_unlock(&p->mutex);
-        job->run(job, p->context);
+        job->run(job, &context);
         finish(p, job);
         pthread_mutex_lock(&p->mutex);
     }
@@ -86,7 +87,7 @@ enum pv_err pv_pool_start(struct pv_pool **out, unsigned threads,
     struct pv_pool *p = pv_calloc(1, sizeof *p);
     if (p == NULL)
         return PV_E_NOMEM;
-    p->context = context;
+    p->context = *context;
     p->committer = committer;
     p->wake = wake;
     p->arg = arg;
@@ -121,6 +122,13 @@ void pv_pool_submit(struct pv_pool *p, struct pv_job *job)
     pthread_mutex_lock(&p->mutex);
     list_append(&p->todo, job);
     pthread_cond_signal(&p->work);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+void pv_pool_set_context(struct pv_pool *p, const struct pv_job_context *context)
+{
+    pthread_mutex_lock(&p->mutex);
+    p->context = *context;
     pthread_mutex_unlock(&p->mutex);
 }
 

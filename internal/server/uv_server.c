@@ -274,21 +274,10 @@ static enum pv_err start_store(struct server *s)
     enum pv_err err = pv_store_open(&s->store, &config);
     if (err == PV_OK)
         err = found_membership(s);
-    const struct pv_cluster_keys *dedup = pv_keyring_dedup(&c->setup->keyring);
-    if (err == PV_OK && dedup != NULL) {
-        uint8_t material[PV_CHUNKER_KEY_LEN];
-        s->chunker_key = pv_calloc(1, sizeof *s->chunker_key);
-        if (s->chunker_key == NULL)
-            return PV_E_NOMEM;
-        pv_keys_chunker(material, dedup);
-        pv_chunker_key_setup(s->chunker_key, material);
-        pv_wipe(material, sizeof material);
-    }
-    s->jobs = (struct pv_job_context){.store = s->store,
-                                      .env = c->env,
-                                      .keyring = &c->setup->keyring,
-                                      .identity = &c->setup->identity,
-                                      .chunker_key = s->chunker_key};
+    s->jobs =
+        (struct pv_job_context){.store = s->store, .env = c->env, .identity = &c->setup->identity};
+    if (err == PV_OK)
+        err = pv_server_take_keys(s);
     return err == PV_OK ? start_threads(s) : err;
 }
 
@@ -330,6 +319,8 @@ static enum pv_err start_node(struct server *s)
                                         .own_addresses = pv_server_own_addresses,
                                         .member_addresses = pv_server_member_addresses,
                                         .doors_changed = pv_server_doors_changed,
+                                        .keys_changed = pv_server_keys_changed,
+                                        .key_grace_s = c->key_grace_ms / 1000,
                                         .describe_link = pv_server_describe_link,
                                         .describe_peers = pv_server_describe_peers,
                                         .arg = s};
@@ -381,6 +372,7 @@ static void on_node_ready(void *arg, enum pv_err err)
         pv_server_advertise(s);
         uv_timer_start(&s->housekeeping, on_housekeeping, HOUSEKEEPING_MS, HOUSEKEEPING_MS);
         pv_cluster_tokens_tick(s->cluster);
+        pv_cluster_keys_start(s->cluster);
         if (c->reload != NULL)
             uv_signal_start(&s->sighup, on_hangup, SIGHUP);
     }
@@ -462,9 +454,7 @@ enum pv_err pv_server_run(const struct pv_server_config *config, char *why)
         pv_store_close(s->store);
     pv_replay_cache_free(s->sessions.handshake.replay);
     pv_wipe(&s->sessions, sizeof s->sessions);
-    if (s->chunker_key != NULL)
-        pv_wipe(s->chunker_key, sizeof *s->chunker_key);
-    pv_free(s->chunker_key);
+    pv_server_free_keys(s);
     err = s->err;
     pv_wipe(s, sizeof *s);
     pv_free(s);

@@ -38,7 +38,7 @@ struct pv_server_config {
     uint8_t role; /* enum pv_role */
     bool allowlist;
     unsigned replicas;
-    uint64_t max_skew_ms, gc_grace_ms, repair_after_ms;
+    uint64_t max_skew_ms, gc_grace_ms, key_grace_ms, repair_after_ms;
     uint64_t mem_limit_bytes, disk_limit_bytes;
     struct pv_bandwidth bandwidth;
     enum pv_convergence convergence;

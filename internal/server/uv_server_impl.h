@@ -30,7 +30,7 @@ struct server {
     struct pv_store *store;
     struct pv_committer *committer;
     struct pv_pool *pool;
-    struct pv_chunker_key *chunker_key;
+    struct job_keys *job_keys; /* the newest first: jobs may still use the others */
     struct pv_job_context jobs;
     struct pv_noise_static noise_static;
     struct pv_session_context sessions;
@@ -65,6 +65,14 @@ void pv_server_member_addresses(void *arg, struct pv_address_body *out);
  * stay as they were. An embedded server, which talks to nobody, has none. */
 PV_MUST enum pv_err pv_server_open_doors(struct server *s);
 void pv_server_doors_changed(void *arg); /* for struct pv_cluster_config */
+
+/* ---- uv_keys.c: the cluster keys, for sessions and for jobs ---- */
+/* A copy of the keys as they are now, into s->jobs; jobs that run keep theirs. NOMEM: nothing has
+ * changed. */
+PV_MUST enum pv_err pv_server_take_keys(struct server *s);
+void pv_server_keys_changed(void *arg);      /* for struct pv_cluster_config */
+void pv_server_prove_keys(struct server *s); /* of those that can be read, in HELLO */
+void pv_server_free_keys(struct server *s);
 
 /* ---- uv_describe.c: for struct pv_files_config and struct pv_cluster_config; arg is the server
  * ---- */

@@ -71,6 +71,18 @@ static void io_token(void *ctx, const struct pv_msg_token *token)
     pv_cluster_token_heard(s->cluster, token);
 }
 
+static void io_key(void *ctx, pv_link link, const struct pv_msg_key *key)
+{
+    struct server *s = ctx;
+    pv_cluster_key_heard(s->cluster, link, key);
+}
+
+static void io_cluster(void *ctx, const uint8_t *env, size_t len)
+{
+    struct server *s = ctx;
+    pv_cluster_record_heard(s->cluster, env, len);
+}
+
 struct pv_node_io pv_server_node_io(struct server *s)
 {
     return (struct pv_node_io){.ctx = s,
@@ -82,6 +94,8 @@ struct pv_node_io pv_server_node_io(struct server *s)
                                .pause = io_pause,
                                .slowed = io_slowed,
                                .token = io_token,
+                               .key = io_key,
+                               .cluster = io_cluster,
                                .drop = io_drop,
                                .reach = io_reach};
 }
@@ -164,21 +178,18 @@ static void tcp_twin(void *ctx, const char *address)
 enum pv_err pv_server_start_sessions(struct server *s)
 {
     const struct pv_server_config *c = s->config;
-    const struct pv_keyring *k = &c->setup->keyring;
     struct pv_handshake_context *h = &s->sessions.handshake;
     pv_noise_static_make(&s->noise_static, &c->setup->identity, c->env);
     *h = (struct pv_handshake_context){.env = c->env,
                                        .identity = &c->setup->identity,
                                        .noise_static = &s->noise_static,
                                        .max_skew_ms = c->max_skew_ms,
-                                       .role = c->role};
+                                       .role = c->role,
+                                       .features = PV_FEATURE_KEYS};
     enum pv_err err = pv_replay_cache_new(&h->replay, c->env);
     if (err == PV_OK)
         err = pv_server_open_doors(s);
-    for (size_t i = 0; i < k->key_count && i < PV_HELLO_PROOFS_MAX; i++)
-        if (k->keys[i].state != PV_KEY_RETIRED)
-            s->readable[s->sessions.readable_count++] = &k->keys[i].keys;
-    s->sessions.readable = s->readable;
+    pv_server_prove_keys(s);
 
     struct pv_store_origin origin = pv_store_origin(s->store);
     s->sessions.hello.version = PV_HELLO_VERSION;

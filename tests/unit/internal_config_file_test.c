@@ -35,6 +35,8 @@ Test(config_file, each_malformed_value_is_refused)
         "max_skew=0",
         "max_skew=3601s",
         "gc_grace=91d",
+        "key_grace=0s",
+        "key_grace=3651d",
         "gc_grace=-1d",
         "mem_limit=0",
         "mem_limit=31MiB",

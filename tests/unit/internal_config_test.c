@@ -15,6 +15,7 @@ Test(config, defaults_are_the_documented_ones)
                                                            [PV_CONFIG_REPAIR_AFTER] = "12h",
                                                            [PV_CONFIG_MAX_SKEW] = "5m",
                                                            [PV_CONFIG_GC_GRACE] = "7d",
+                                                           [PV_CONFIG_KEY_GRACE] = "90d",
                                                            [PV_CONFIG_MEM_LIMIT] = "64MiB",
                                                            [PV_CONFIG_DISK_LIMIT] = "0",
                                                            [PV_CONFIG_LIMIT_UP] = "0",
@@ -37,6 +38,7 @@ Test(config, defaults_are_the_documented_ones)
     cr_assert_eq(c->repair_after_ms, 12 * 3600000);
     cr_assert_eq(c->max_skew_ms, PV_SKEW_MS_DEFAULT);
     cr_assert_eq(c->gc_grace_ms, 7 * 86400000);
+    cr_assert_eq(c->key_grace_ms, UINT64_C(90) * 86400000);
     cr_assert_eq(c->mem_limit_bytes, (uint64_t)PV_MEM_LIMIT_MIB << 20);
     cr_assert_eq(c->disk_limit_bytes, 0);
     cr_assert_eq(c->convergence, PV_CONVERGENCE_CLUSTER);
@@ -103,6 +105,7 @@ Test(config, every_key_is_read_from_every_source)
                                                             [PV_CONFIG_REPAIR_AFTER] = "90d",
                                                             [PV_CONFIG_MAX_SKEW] = "1s",
                                                             [PV_CONFIG_GC_GRACE] = "0s",
+                                                            [PV_CONFIG_KEY_GRACE] = "1s",
                                                             [PV_CONFIG_MEM_LIMIT] = "32MiB",
                                                             [PV_CONFIG_DISK_LIMIT] = "1MiB",
                                                             [PV_CONFIG_LIMIT_UP] = "64KiB",
