@@ -510,13 +510,10 @@ const struct pv_command pv_commands[] = {
         .name = "key list",
         .arguments = "",
         .help = "the cluster keys, and how much is sealed under each",
-        .details =
-            "Counts the records of this node: files, names, and what was removed. State is\n"
-            "active, staged (not used yet), read-only (replaced) or retired (opens nothing;\n"
-            "kept, since older names tell by it where their file is).",
+        .details = "Counts the records of this node. A key is active, staged (not used yet),\n"
+                   "read-only (replaced) or retired (opens nothing any more).",
         .json = "{\"key\", \"state\", \"created_ms\", \"dedup\", \"files\", \"names\", "
-                "\"tombstones\",\n"
-                "\"retires_ms\"}, one object a key",
+                "\"tombstones\", ...}",
         .run = pv_cmd_key_list,
     },
     {
@@ -524,16 +521,12 @@ const struct pv_command pv_commands[] = {
         .arguments = "",
         .help = "replace the cluster key, on all nodes",
         .details =
-            "The members get a new key (stage); when each keyed one has it, it is used\n"
-            "(activate); what the old one seals gets a copy under the new one (re-seal); then\n"
-            "the old one is only read with, for key_grace (90 days), and retires. Files can\n"
-            "be read all the while. Whenever it is cut short it goes on by itself. --force\n"
-            "does not wait for members that are away: they can read what is new when they\n"
-            "are back. Who had the old key can still read what it had a copy of.",
+            "Members get a new key; when each keyed one has it, it is used; what is under the\n"
+            "old one is sealed anew; that one is read with for key_grace (90d), then retires.\n"
+            "All files can be read meanwhile; whenever it is cut short it goes on by itself.\n"
+            "Who had the old key can still read what it has a copy of.",
         .json =
-            "{\"phase\", \"have\", \"of\", \"moved\", \"left\"}: members that have the key, of\n"
-            "those that must; records sealed anew, and those that wait",
-        .examples = "peervault key rotate\npeervault key list",
+            "{\"phase\", \"have\", \"of\", \"moved\", \"left\"}: members with the key, and records",
         .options = pv_key_rotate_options,
         .run = pv_cmd_key_rotate,
     },

@@ -61,7 +61,7 @@ static void run(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct task *t = PV_CONTAINER_OF(job, struct task, job);
     t->ran_on = pthread_self();
-    t->saw_context = ctx == &t->host->context;
+    t->saw_context = ctx->env == t->host->context.env && ctx->keyring == t->host->context.keyring;
 }
 
 static unsigned finished; /* by all tasks, on this thread */
@@ -100,6 +100,14 @@ Test(pool, runs_jobs_on_its_threads)
         cr_assert_not(pthread_equal(tasks[i].ran_on, pthread_self()));
     }
     cr_assert_leq(atomic_load(&h->wakes), TASKS * RUNS);
+    /* Jobs that begin after a change see it. */
+    struct pv_keyring other;
+    h->context.keyring = &other;
+    pv_pool_set_context(h->pool, &h->context);
+    tasks[0] = (struct task){.job = {.run = run, .done = done}, .host = h, .runs_left = 1};
+    pv_pool_submit(h->pool, &tasks[0].job);
+    drain_until(h, TASKS * RUNS + 1);
+    cr_assert(tasks[0].saw_context);
     free(tasks);
     host_free(h);
 }
