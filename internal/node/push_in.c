@@ -409,9 +409,10 @@ void pv_in_next(struct pv_push_peer *pp)
         uint32_t stream = pin->next_stream;
         if (!start_first(pp, o))
             break;
-        if (pin->next_stream != stream)
-            if (in->got > 0)
-                PV_SOMETIMES("push: a cut body goes on where it was");
+        if (pin->next_stream == stream)
+            continue; /* it was not started */
+        if (in->got > 0)
+            PV_SOMETIMES("push: a cut body goes on where it was");
         wants[count++] = (struct pv_want){in->id, in->got, stream};
     }
     if (pin->wait.budget == NULL && pin->granted_bytes > 0)
