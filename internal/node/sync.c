@@ -275,10 +275,11 @@ static void commit_done(struct pv_job *job)
 {
     struct pv_batch *b = PV_CONTAINER_OF(job, struct pv_batch, job);
     struct pv_node *n = job->node;
-    if (job->commit.err != PV_OK)
+    if (job->commit.err != PV_OK) {
         PV_SOMETIMES("sync: records cannot be kept");
-    PV_LOG_LIMITED(n->config.env->log, PV_LOG_WARN, PV_SUB_SYNC, "cannot keep records", "cause",
-                   pv_err_text(job->commit.err));
+        PV_LOG_LIMITED(n->config.env->log, PV_LOG_WARN, PV_SUB_SYNC, "cannot keep records", "cause",
+                       pv_err_text(job->commit.err));
+    }
     if (job->commit.err == PV_E_NOSPACE && !n->closing && without_additions(b)) {
         pv_node_submit(n, job);
         return;
