@@ -135,7 +135,9 @@ static json_t *arguments(struct sim_world *w, const struct sim_op *op)
             json_object_set_new(args, "copies", json_integer(op->copies));
         if (op->range_from % 2 == 0)
             json_object_set_new(args, "size",
-                                json_integer((json_int_t)w->contents[op->content].len));
+                                json_integer(op->range_from % 3 == 0 /* it is a hint */
+                                                 ? 10
+                                                 : (json_int_t)w->contents[op->content].len));
     } else if (op->kind == SIM_OP_RM_NAME || op->kind == SIM_OP_FIND) {
         json_object_set_new(args, "target", json_string(name));
     } else if (op->kind == SIM_OP_GET || op->kind == SIM_OP_RANGE || op->kind == SIM_OP_RM) {

@@ -38,7 +38,7 @@ void sim_plan_draw(struct sim_plan *p, uint64_t seed, uint64_t virtual_us, unsig
     p->job_us = sim_between(&r, 10, 3000);
     p->sync_us = sim_between(&r, 50, 20000);
     p->skew_ms = sim_chance(&r, 600) ? 0 : sim_below(&r, 50000);
-    p->step_ms = p->fault_kinds & (1U << SIM_FAULT_CLOCK) ? 60000 : 0;
+    p->step_ms = p->fault_kinds & (1U << SIM_FAULT_CLOCK) ? 200000 : 0;
     p->no_rest = sim_chance(&r, 200);
 }
 
@@ -134,7 +134,9 @@ static void rot(struct sim_world *w, struct sim_fault *f)
         size_t got;
         enum pv_err err = fs->stat(fs->ctx, file, &st);
         uint64_t at = sim_below(&f->rng, st.size_bytes);
-        if (err == PV_OK)
+        if (err == PV_OK && sim_chance(&f->rng, 250))
+            err = fs->truncate(fs->ctx, file, at);
+        else if (err == PV_OK)
             err = fs->read(fs->ctx, file, &byte, 1, at, &got);
         byte ^= 1;
         if (err == PV_OK)
@@ -164,12 +166,21 @@ static void disk_error(struct sim_world *w, struct sim_fault *f)
 
 /* ---- begin and end ---- */
 
-static void cut_one(struct sim_world *w, struct sim_fault *f, bool half)
+/* The busiest one, and often again soon: a body that is under way is cut several times. */
+static void cut_one(struct sim_world *w, unsigned index, bool half)
 {
+    struct sim_fault *f = &w->faults[index];
     if (w->link_count == 0)
         return;
     struct sim_link *l = w->links[sim_below(&f->rng, w->link_count)];
+    for (size_t i = 0; !half && i < w->link_count; i++)
+        if (w->links[i]->ends[0].in_bytes + w->links[i]->ends[1].in_bytes >
+            l->ends[0].in_bytes + l->ends[1].in_bytes)
+            l = w->links[i];
     sim_link_reset(w, l, half ? (int)sim_below(&f->rng, 2) : -1);
+    if (!half && sim_chance(&f->rng, 700))
+        sim_at(w, w->now + sim_about(&f->rng, 2 * SIM_S),
+               (struct sim_event){.kind = SIM_EV_FAULT, .a = index});
 }
 
 static void part(struct sim_world *w, struct sim_fault *f, bool blocked)
@@ -227,7 +238,7 @@ void sim_fault_begin(struct sim_world *w, unsigned index)
         break;
     case SIM_FAULT_RESET:
     case SIM_FAULT_HALF_OPEN:
-        cut_one(w, f, f->kind == SIM_FAULT_HALF_OPEN);
+        cut_one(w, index, f->kind == SIM_FAULT_HALF_OPEN);
         break;
     case SIM_FAULT_PARTITION:
     case SIM_FAULT_ONE_WAY:
@@ -244,6 +255,11 @@ void sim_fault_begin(struct sim_world *w, unsigned index)
     case SIM_FAULT_DISK_FULL:
         pvt_simfs_limit(n->disk, pvt_simfs_used_bytes(n->disk) + sim_below(&f->rng, 300000), 0);
         n->full = lasts = true;
+        if (sim_chance(&f->rng, 300)) {
+            sim_node_die(n, NULL, "killed, with a full disk");
+            sim_at(w, w->now + SIM_S,
+                   (struct sim_event){.kind = SIM_EV_START, .node = (uint8_t)f->node});
+        }
         break;
     case SIM_FAULT_SLOW_DISK:
         n->slow_disk_until = w->now + f->lasts_us;

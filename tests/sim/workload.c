@@ -27,9 +27,9 @@ static size_t draw_len(struct sim_rng *r)
     uint64_t dice = sim_below(r, 100);
     if (dice < 60)
         return edges[sim_below(r, PV_COUNT(edges))];
-    if (dice < 97)
+    if (dice < 94)
         return (size_t)sim_between(r, 1, 30000);
-    return (size_t)sim_between(r, 65000, dice < 99 ? 200000 : 1500000);
+    return (size_t)sim_between(r, 65000, dice < 98 ? 200000 : 1500000);
 }
 
 struct sim_content *sim_content(struct sim_world *w, unsigned index)
