@@ -83,7 +83,10 @@ struct pv_commit_op {
             /* Only if the current record of the register is this one, by its hash; zeros: if there
              * is none. NULL: whatever there is. */
             const struct pv_id *expected;
-            bool expired;  /* a tombstone: only what it removes goes, and its history */
+            bool expired; /* a tombstone: only what it removes goes, and its history */
+            /* Out: the current record is another one of the same author and clock, which no honest
+             * node writes that runs once. */
+            bool is_twin;
             bool has_link; /* a live name record: the file it points to */
             struct pv_id link_file_rid;
             bool has_prefix; /* a live file record: pv_key_prefix_tag of its key */

@@ -339,6 +339,13 @@ static bool is_expected(const struct pv_commit_op *op, const struct current *old
     return expected == NULL || pv_id_equal(expected, old->buf != NULL ? &old->rec.hash : &none);
 }
 
+/* A tombstone without its file's bytes takes the place of the one with them, at the same clock. */
+static bool is_twin(const struct pv_record *a, const struct pv_record *b)
+{
+    bool buried = (a->flags & b->flags & PV_RECORD_TOMBSTONE) != 0;
+    return a->hlc == b->hlc && memcmp(a->author, b->author, PV_PUB_LEN) == 0 && !buried;
+}
+
 static enum pv_err put_record(struct pv_batch *b, struct pv_commit_op *op)
 {
     struct pv_record rec;
@@ -353,6 +360,7 @@ static enum pv_err put_record(struct pv_batch *b, struct pv_commit_op *op)
         b->effects.hlc = rec.hlc;
     if (old.buf != NULL && pv_id_equal(&rec.hash, &old.rec.hash))
         goto out;
+    op->u.record.is_twin = old.buf != NULL && is_twin(&rec, &old.rec);
     if (!is_expected(op, &old))
         goto out; /* nobody's version: it was not to be written then */
     if (old.buf != NULL && pv_record_cmp(&rec, &old.rec) <= 0) {

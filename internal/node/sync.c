@@ -229,6 +229,15 @@ static void drain(struct pv_node *n)
     }
 }
 
+static void tell_of_twin(struct pv_node *n, const struct pv_record *rec)
+{
+    struct pv_id author;
+    pv_node_id_of(&author, rec->author);
+    PV_LOG_LIMITED(n->config.env->log, PV_LOG_WARN, PV_SUB_SYNC,
+                   "a node wrote two records at one clock: it was copied or restored, or lies",
+                   "node", pv_log_id(author.b), "record", pv_log_id(rec->hash.b));
+}
+
 static void gained(struct pv_node *n, const struct pv_batch *b)
 {
     size_t applied = 0;
@@ -239,6 +248,8 @@ static void gained(struct pv_node *n, const struct pv_batch *b)
         applied += b->ops[i].applied;
         const struct pv_commit_op *op = &b->ops[i];
         uint8_t type = b->op_items[i]->rec.type;
+        if (op->u.record.is_twin)
+            tell_of_twin(n, &b->op_items[i]->rec);
         if (op->applied && type == PV_RECORD_MEMBER)
             pv_members_changed(n, op->u.record.env, op->u.record.len);
         if (op->applied && type == PV_RECORD_ADDRESS)

@@ -159,6 +159,7 @@ def equal_clocks(lane):
     want = max(files, key=lambda f: sha256(f.records[1])).key
     for node in (lane.victim, other):
         assert node.run("stat", name.decode(), "--json").json["key"] == want
+        assert "two records at one clock" in node.log()
     for file in files:
         lane.victim.run("rm", file.key, code=None)
     other.stop()

@@ -378,6 +378,35 @@ Test(record, buckets_list_their_hashes_in_order)
     pvt_vault_free(v);
 }
 
+/* ---- two of one clock ---- */
+
+static bool is_twin(struct pvt_vault *v, const struct pvt_record *r)
+{
+    struct pv_commit_op op = {.type = PV_COMMIT_RECORD};
+    op.u.record.env = r->env;
+    op.u.record.len = r->len;
+    cr_assert_eq(pvt_commit(v, &op, 1), PV_OK);
+    return op.u.record.is_twin;
+}
+
+Test(record, two_of_one_author_and_clock_are_noticed)
+{
+    struct pvt_vault *v = pvt_vault_new_open();
+    struct pvt_record one = pvt_record_make(PV_RECORD_NAME, 1, 100, 0, 1),
+                      other = pvt_record_make(PV_RECORD_NAME, 1, 100, 0, 2),
+                      gone = pvt_record_make(PV_RECORD_NAME, 1, 100, PV_RECORD_TOMBSTONE, 1),
+                      shorter = pvt_record_make(PV_RECORD_NAME, 1, 100, PV_RECORD_TOMBSTONE, 2),
+                      later = pvt_record_make(PV_RECORD_NAME, 1, 101, 0, 1);
+    cr_assert(!is_twin(v, &one));
+    cr_assert(!is_twin(v, &one), "the same again");
+    cr_assert(is_twin(v, &other));
+    cr_assert(is_twin(v, &gone));
+    cr_assert(!is_twin(v, &shorter), "what a purge leaves");
+    cr_assert(!is_twin(v, &later));
+    cr_assert(!is_twin(v, &one), "long replaced");
+    pvt_vault_free(v);
+}
+
 /* ---- forgetting ---- */
 
 static size_t tombstones(struct pvt_vault *v, pv_hlc below, struct pv_id *rids,
