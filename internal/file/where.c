@@ -9,6 +9,7 @@
 #include "internal/file/files_private.h"
 #include "internal/file/lookup.h"
 #include "internal/file/tree_walk.h"
+#include "internal/node/audit.h"
 #include "internal/node/places.h"
 
 #include <string.h>
@@ -32,6 +33,7 @@ struct finding {
     json_t *events;   /* of the last job */
     struct pv_places places;
     uint64_t blobs, elsewhere;
+    uint64_t audited_ms[PV_MEMBERS_MAX];                   /* 0: never */
     uint64_t belongs[PV_MEMBERS_MAX], has[PV_MEMBERS_MAX]; /* blobs of each member */
 };
 
@@ -69,9 +71,10 @@ static json_t *describe_member(const struct finding *s, unsigned i)
                         : (p->away >> i & 1) != 0 ? "away"
                                                   : "absent";
     pv_node_id_format(text, &p->table.members[i].node_id);
-    return json_pack("{s:s, s:s, s:s, s:I, s:I}", "node", text, "state", state, "role",
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:o*}", "node", text, "state", state, "role",
                      p->table.members[i].keyed ? "keyed" : "blind", "belongs",
-                     (json_int_t)s->belongs[i], "has", (json_int_t)s->has[i]);
+                     (json_int_t)s->belongs[i], "has", (json_int_t)s->has[i], "audited_ms",
+                     s->audited_ms[i] != 0 ? json_integer((json_int_t)s->audited_ms[i]) : NULL);
 }
 
 static void answer(struct finding *s)
@@ -243,6 +246,11 @@ static void run_lookup(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct finding *s = PV_CONTAINER_OF(job, struct finding, job);
     job->err = pv_lookup_run(&s->lookup, ctx);
+    for (size_t i = 0; job->err == PV_OK && i < s->places.table.count; i++) {
+        struct pv_audit_state state;
+        job->err = pv_audit_load(ctx->store, &s->places.table.members[i].node_id, &state);
+        s->audited_ms[i] = state.whole_ms;
+    }
 }
 
 static void on_lookup(struct pv_job *job)

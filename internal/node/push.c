@@ -78,6 +78,7 @@ void pv_push_detach(struct pv_peer *p)
     pv_in_release(pp);
     pv_out_release(pp);
     pv_walk_release(pp);
+    pv_audit_release(pp);
     pv_free(pp);
     p->node->push->places_stale = true;
     pv_push_soon(p->node->push); /* for those who take over */
@@ -197,6 +198,7 @@ void pv_push_tick(struct pv_node *n)
             continue;
         pv_in_next(p->push);
         pv_walk_next(p->push);
+        pv_audit_next(p->push);
         pv_out_tick(p->push);
     }
 }

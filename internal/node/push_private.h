@@ -6,6 +6,7 @@
  *   push_out.c     streams that a peer asked us for: slices, frames
  *   push_in.c      what a peer offers us: have-jobs, the queue of wants, answers
  *   push_body.c    bodies arriving: stream data, verification, commit
+ *   push_audit.c   what a peer has acknowledged is offered again, now and then: audit.h
  *   push_repair.c  a copy of ours is bad: repair.h
  *
  * Handlers change state and ask for a turn (pv_push_soon); what one event makes possible for other
@@ -15,6 +16,7 @@
 #ifndef PV_NODE_PUSH_PRIVATE_H
 #define PV_NODE_PUSH_PRIVATE_H
 
+#include "internal/node/audit.h"
 #include "internal/node/node_private.h"
 #include "internal/node/places.h"
 #include "internal/node/repair.h"
@@ -121,11 +123,20 @@ struct pv_push_in {
     size_t stored_count, full_count;
 };
 
+struct pv_audit_job;
+struct pv_audit {
+    struct pv_audit_job *job; /* running */
+    bool loaded;
+    struct pv_audit_state state;
+    uint64_t cursor, due_ms;
+};
+
 struct pv_push_peer {
     struct pv_push *push;
     struct pv_peer *peer;
     struct pv_map offered; /* id -> struct pv_offered; push_walk.c */
     struct pv_walk walk;
+    struct pv_audit audit;
     struct pv_push_out out;
     struct pv_push_in in;
     uint64_t full_ms; /* when it last said FULL; 0: never */
@@ -176,6 +187,13 @@ void pv_walk_anew(struct pv_push_peer *pp); /* blobs belong to others than befor
 void pv_walk_next(struct pv_push_peer *pp);
 /* The peer does not take this blob now: the offer is forgotten until a later walk. */
 void pv_walk_forget(struct pv_push_peer *pp, const struct pv_id *id);
+
+/* Offers what is not offered already; room for so many is the caller's business. */
+void pv_walk_offer(struct pv_push_peer *pp, const struct pv_blob_info *blobs, size_t count);
+
+/* push_audit.c */
+void pv_audit_next(struct pv_push_peer *pp);
+void pv_audit_release(struct pv_push_peer *pp);
 
 /* push_out.c */
 void pv_out_init(struct pv_push_peer *pp);

@@ -125,28 +125,37 @@ static bool remember(struct pv_push_peer *pp, const struct pv_blob_info *blob)
     return false;
 }
 
-static void offer_rows(struct pv_push_peer *pp, const struct pv_walk_job *job)
+void pv_walk_offer(struct pv_push_peer *pp, const struct pv_blob_info *blobs, size_t count)
 {
     struct pv_push *s = pp->push;
-    uint64_t now = pv_node_now(s->node);
-    size_t count = 0;
-    for (size_t i = 0; i < job->count; i++) {
-        const struct pv_blob_info *blob = &job->rows[i];
-        if (pv_map_get(&pp->offered, blob->id.b) != NULL || !our_turn(pp, blob, job->ranks[i], now))
+    size_t offered = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (pv_map_get(&pp->offered, blobs[i].id.b) != NULL)
             continue;
-        if (!remember(pp, blob))
+        if (!remember(pp, &blobs[i]))
             break; /* out of memory: the next walk finds it */
-        s->offers[count++] = (struct pv_offer){
-            .id = blob->id,
-            .kind = pp->peer->info.keyed ? blob->kind : 0,
-            .size = blob->size,
+        s->offers[offered++] = (struct pv_offer){
+            .id = blobs[i].id,
+            .kind = pp->peer->info.keyed ? blobs[i].kind : 0,
+            .size = blobs[i].size,
         };
     }
-    if (count == 0)
+    if (offered == 0)
         return;
     struct pv_wr w = pv_wr_of(s->node->scratch, PV_FRAME_PLAIN_MAX);
-    pv_msg_put_store(&w, s->offers, count);
+    pv_msg_put_store(&w, s->offers, offered);
     pv_peer_send(pp->peer, &w);
+}
+
+static void offer_rows(struct pv_push_peer *pp, struct pv_walk_job *job)
+{
+    uint64_t now = pv_node_now(pp->push->node);
+    size_t count = 0;
+    for (size_t i = 0; i < job->count; i++)
+        if (pv_map_get(&pp->offered, job->rows[i].id.b) == NULL &&
+            our_turn(pp, &job->rows[i], job->ranks[i], now))
+            job->rows[count++] = job->rows[i];
+    pv_walk_offer(pp, job->rows, count);
 }
 
 /* ---- the walk's job ---- */

@@ -273,3 +273,30 @@ Test(places, a_tree_node_is_kept_by_every_keyed_member)
     cr_expect_eq(who_has(c, &c->blobs[0]), 0x1f);
     cluster_free(c);
 }
+
+/* It has lost one without knowing: within a month it is asked for it. */
+Test(places, audit_finds_what_a_member_has_lost)
+{
+    enum { DAY_MS = 24 * 3600 * 1000 };
+    struct cluster *c = cluster_new(2, 2);
+    struct pvt_host *h = &c->net->host[1];
+    struct pv_audit_state state;
+    struct pv_commit_op op = {.type = PV_COMMIT_EXPIRE};
+    pvt_put_many(&c->net->host[0], c->blobs, BLOBS);
+    pv_push_kick(c->net->host[0].node);
+    let_them_work(c);
+    cr_assert_eq(pvt_commit(h->v, &op, 1), PV_OK);
+    op = (struct pv_commit_op){.type = PV_COMMIT_SWEEP};
+    op.u.sweep.ids = &c->blobs[7].id;
+    op.u.sweep.count = 1;
+    op.u.sweep.record_seq = UINT32_MAX;
+    cr_assert_eq(pvt_commit(h->v, &op, 1), PV_OK);
+    cr_assert_not(pvt_has_blob(h->v, &c->blobs[7]));
+    cr_assert_eq(pvt_count_held(&c->net->host[0], h, c->blobs, BLOBS), BLOBS);
+    for (size_t day = 0; day < PV_AUDIT_SLICES; day++)
+        pvt_net_advance(c->net, DAY_MS);
+    cr_expect(pvt_has_blob(h->v, &c->blobs[7]));
+    cr_assert_eq(pv_audit_load(c->net->host[0].v->store, &h->identity.node_id, &state), PV_OK);
+    cr_expect(state.slice == 0 && state.whole_ms == c->net->host[0].v->env.wall_ms);
+    cluster_free(c);
+}
