@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <wchar.h>
 
 enum { HISTORY_LINES = 1000, SHOWN_MAX = 60 };
 
@@ -103,7 +104,7 @@ static void show(const struct pv_completions *c)
     (void)fflush(stdout);
 }
 
-static unsigned char complete(EditLine *el, int ch)
+static unsigned char complete(EditLine *el, wint_t ch)
 {
     struct pv_editor *e = NULL;
     struct pv_completions found;
@@ -161,7 +162,8 @@ struct pv_editor *pv_editor_new(const struct pv_cli *cli)
     (void)el_set(e->el, EL_EDITOR, "emacs");
     (void)el_set(e->el, EL_SIGNAL, 1);
     (void)el_set(e->el, EL_HIST, history, e->history);
-    (void)el_set(e->el, EL_ADDFN, "complete", "complete a command or a name", complete);
+    /* The wide one: the other leaks copies of its texts. */
+    (void)el_wset(e->el, EL_ADDFN, L"complete", L"complete a command or a name", complete);
     (void)el_set(e->el, EL_BIND, "^I", "complete", NULL);
     (void)el_set(e->el, EL_BIND, "^R", "em-inc-search-prev", NULL);
     e->path = history_path();

@@ -457,17 +457,23 @@ static void control(void)
         "\"op\":\"invite\",\"role\":\"blind\",\"ttl_s\":60,\"address\":\"a:1\"",
         "\"op\":\"token_rotate\",\"overlap_s\":60",
         "\"op\":\"ping\",\"node\":\"aaaa\",\"count\":1",
+        "\"op\":\"value\",\"name\":\"a\"",
+        "\"op\":\"unset\",\"name\":\"a\"",
+        "\"op\":\"undo\",\"name\":\"a\",\"version\":\"00000000\"",
+        "\"op\":\"watch\",\"prefix\":\"a\"",
+        "\"op\":\"ls\",\"values\":true",
+        "\"op\":\"set\",\"name\":\"a\",\"if_absent\":true",
         "\"op\":\"store\",\"name\":\"a\",\"size\":5,\"wait\":false",
     };
     char text[256];
     for (size_t i = 0; i < PV_COUNT(requests); i++) {
         int len = snprintf(text, sizeof text, "{\"id\":%zu,%s}", i + 1, requests[i]);
-        bool store = i + 1 == PV_COUNT(requests);
+        bool uploads = i + 2 >= PV_COUNT(requests);
         begin();
         pv_frame_header_encode(pv_wr_room(&w, PV_FRAME_HEADER_LEN), PV_FRAME_MESSAGE,
                                (uint32_t)len);
         pv_wr_bytes(&w, text, (size_t)len);
-        if (store)
+        if (uploads)
             pv_wr_bytes(&w, "\x02\x00\x00\x00\x04\x00six\x02\x00\x00\x00\x03\x01to", 17);
         save("control", "op-%zu", i);
     }

@@ -77,7 +77,9 @@ def test_conversation(scene):
     t.type(b"value nothing\n", b"not found")
     t.wait_for(b"peervault> ")
     os.write(t.fd, b"\x04")
-    assert os.waitstatus_to_exitcode(os.waitpid(t.pid, 0)[1]) == 3
+    code = os.waitstatus_to_exitcode(os.waitpid(t.pid, 0)[1])
+    scene.check_reports()
+    assert code == 3, code
     os.close(t.fd)
     path = os.path.join(scene.dir, ".local", "state", "peervault", "history")
     with open(path, encoding="utf-8") as f:
