@@ -12,8 +12,8 @@
  *   root <64 hex node id>            of a blind node: whose word it takes for who is a member
  *   sum <64 hex>                     SHA-256 of all lines before: the last line, or absent
  *
- * Exactly one cluster key is active, unless there is none (a blind node). A retired key is kept
- * for the person who may need it and opens nothing. A file that others may read is refused.
+ * Exactly one cluster key is active, unless there is none (a blind node). A retired key opens
+ * nothing; it tells by its rids which file an older name means. A file that others may read is refused.
  */
 #ifndef PV_CRYPTO_KEYRING_H
 #define PV_CRYPTO_KEYRING_H

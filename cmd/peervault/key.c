@@ -91,12 +91,16 @@ enum pv_exit pv_cmd_key_rotate(const struct pv_cli *cli, const struct pv_args *a
     json_t *reply = NULL;
     const struct pv_cli *context = cli;
     json_t *rq =
-        json_pack("{s:s, s:b, s:b}", "op", "key_rotate", "force", (int)pv_args_has(args, "force"),
+        json_pack("{s:s, s:b, s:b, s:b}", "op", "key_rotate", "compromised",
+                  (int)pv_args_has(args, "compromised"), "force", (int)pv_args_has(args, "force"),
                   "wait", (int)!pv_args_has(args, "no-wait"));
     enum pv_exit exit = ask(cli, rq, on_progress, &context, &reply);
     if (exit == PV_EXIT_OK && cli->json) {
         pv_message_strip(reply);
         exit = pv_out_json(json_incref(reply));
+    } else if (exit == PV_EXIT_OK && pv_args_has(args, "compromised")) {
+        pv_cli_note(cli, "another key and another token are in force here, and nowhere else: for "
+                         "each other machine `peervault invite` here, then `peervault join` there");
     } else if (exit == PV_EXIT_OK && strcmp(pv_json_text(reply, "phase"), "retire") == 0) {
         pv_cli_note(cli, "nothing is left that only the old key opens; `peervault key list` says "
                          "when it retires");

@@ -24,6 +24,7 @@ const struct pv_option pv_key_export_options[] = {
 
 const struct pv_option pv_key_rotate_options[] = {
     {"force", 0, false, NULL, "do not wait for members that lack the new key"},
+    {"compromised", 0, false, NULL, "somebody has the old one: new token, too; all rejoin"},
     {"no-wait", 0, false, NULL, "come back at once; it goes on by itself"},
     {.name = NULL},
 };

@@ -2,6 +2,10 @@
  * key rotate: stages a new key, unless one is staged already or records are still being sealed
  * anew, and tells how far it is until nothing is left under older keys. The rotation itself is that
  * of keys.c, and goes on without whoever asked for it.
+ *
+ * With `compromised` somebody else has the old key: nobody gets the new one over the network, where
+ * he might be a member. It is active here at once, for blobs as well, under a new token and without
+ * the invites that were open, and all sessions end. The others come back by an invite each.
  */
 #include "internal/cluster/cluster_private.h"
 #include "internal/cluster/rotation.h"
@@ -13,7 +17,7 @@ struct watcher {
     struct pv_list link;
     struct pv_rotation *rotation;
     struct pv_request *rq; /* NULL: cancelled, while the keyring is being written */
-    bool staging, wait;
+    bool staging, wait, compromised;
     struct pv_rotation_progress told;
 };
 
@@ -55,6 +59,24 @@ void pv_rotation_tell(struct pv_rotation *r)
     tell(PV_LIST_ENTRY(e, struct watcher, link));
 }
 
+/* Whoever came in until now does not come in any more. */
+static enum pv_err shut_out(struct pv_keyring *k, const struct pv_env *env)
+{
+    char token[PV_TOKEN_TEXT_LEN + 1];
+    uint64_t now = pv_env_wall_s(env), before = k->token_count > 0 ? k->tokens[0].created_s : 0;
+    pv_token_generate(token, env);
+    enum pv_err err = pv_keyring_add_token(k, token, now > before ? now : before + 1);
+    pv_wipe(token, sizeof token);
+    if (err != PV_OK)
+        return err;
+    pv_keyring_drop_old_tokens(k);
+    pv_keyring_drop_invites(k, UINT64_MAX);
+    for (size_t i = 0; i < k->key_count; i++) /* it was given to members already */
+        if (k->keys[i].state == PV_KEY_STAGED)
+            k->keys[i].state = PV_KEY_READ_ONLY;
+    return pv_keyring_set_dedup(k, &pv_keyring_active(k)->kid);
+}
+
 static enum pv_err stage(struct pv_keyring *k, void *arg)
 {
     struct watcher *w = arg;
@@ -66,10 +88,10 @@ static enum pv_err stage(struct pv_keyring *k, void *arg)
         return PV_E_AUTH;
     uint64_t before = pv_keyring_entry(k, &active->kid)->created_s;
     pv_env_random(env, key, sizeof key);
-    enum pv_err err =
-        pv_keyring_add_key(k, key, PV_KEY_STAGED, created_s > before ? created_s : before + 1);
+    enum pv_err err = pv_keyring_add_key(k, key, w->compromised ? PV_KEY_ACTIVE : PV_KEY_STAGED,
+                                         created_s > before ? created_s : before + 1);
     pv_wipe(key, sizeof key);
-    return err;
+    return err == PV_OK && w->compromised ? shut_out(k, env) : err;
 }
 
 static void staged(void *arg, enum pv_err err)
@@ -80,9 +102,15 @@ static void staged(void *arg, enum pv_err err)
     w->staging = false;
     if (err == PV_OK && !pv_node_closing(n)) {
         PV_LOG(pv_cluster_env(r->cluster)->log, PV_LOG_WARN, PV_SUB_NODE,
-               "a new cluster key is staged");
-        pv_node_send_keys(n, 0);
+               w->compromised ? "another cluster key is active, and another token in force"
+                              : "a new cluster key is staged");
+        if (w->compromised)
+            pv_node_end_sessions(n);
+        else
+            pv_node_send_keys(n, 0);
     }
+    if (w->compromised)
+        r->walk_due = r->afresh = true;
     if (w->rq == NULL) {
         end(w);
     } else if (err != PV_OK) {
@@ -114,6 +142,7 @@ void pv_query_key_rotate(struct pv_cluster *c, struct pv_request *rq)
     struct pv_rotation *r = c->rotation;
     struct pv_rotation_progress now;
     bool force = json_is_true(json_object_get(rq->args, "force"));
+    bool compromised = json_is_true(json_object_get(rq->args, "compromised"));
     bool wait = !json_is_false(json_object_get(rq->args, "wait"));
     if (pv_keyring_active(c->config.keyring) == NULL) {
         pv_request_fail(rq, PV_EXIT_DENIED, "a blind node has no cluster key: ask a keyed one");
@@ -133,13 +162,14 @@ void pv_query_key_rotate(struct pv_cluster *c, struct pv_request *rq)
         pv_request_fail(rq, PV_EXIT_FAILED, "out of memory");
         return;
     }
-    *w = (struct watcher){.rotation = r, .rq = rq, .wait = wait};
+    *w = (struct watcher){
+        .rotation = r, .rq = rq, .wait = wait && !compromised, .compromised = compromised};
     pv_list_push_back(&r->watchers, &w->link);
     rq->op = w;
     rq->ops = &ops;
     pv_rotation_progress(r, &now);
     r->force = r->force || force;
-    if (strcmp(now.phase, "retire") == 0) {
+    if (compromised || strcmp(now.phase, "retire") == 0) {
         w->staging = true;
         if (pv_secrets_change(c, stage, staged, w) != PV_OK) {
             pv_request_fail(rq, PV_EXIT_FAILED, "out of memory");

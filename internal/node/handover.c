@@ -96,6 +96,13 @@ void pv_node_send_keys(struct pv_node *n, pv_link link)
     }
 }
 
+void pv_node_end_sessions(struct pv_node *n)
+{
+    struct pv_peer *p;
+    for (size_t i = 0; (p = pv_node_next_peer(n, &i)) != NULL;)
+        pv_peer_drop(p, PV_BYE_SHUTDOWN);
+}
+
 void pv_node_have_key(struct pv_node *n, pv_link link, const struct pv_kid *kid)
 {
     struct pv_msg_key have = {.kind = PV_KEY_HAVE, .kid = *kid};

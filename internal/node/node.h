@@ -105,6 +105,7 @@ void pv_node_send_token(struct pv_node *n, pv_link link);
 /* Gives the cluster keys of the keyring that are not retired to one member, or to all connected
  * (link 0), unless it has proved that it has them or is not to have them. */
 void pv_node_send_keys(struct pv_node *n, pv_link link);
+void pv_node_end_sessions(struct pv_node *n); /* all, with GOODBYE: shutting down */
 void pv_node_have_key(struct pv_node *n, pv_link link, const struct pv_kid *kid); /* it is kept */
 bool pv_node_peer_reads(const struct pv_node *n, pv_link link, const struct pv_kid *kid);
 /* As in the configuration; for newcomers from now on. */

@@ -369,7 +369,7 @@ def test_completion_of_bash(scene):
     assert complete("") == firsts
     assert complete("--vault", "x", "-q", "") == firsts and complete("--vault", "=", "x", "") == firsts
     assert complete("sta") == ["stat", "status"]
-    assert complete("key", "") == ["export", "import"] and complete("help", "") == firsts
+    assert complete("key", "") == ["export", "import", "list", "rotate"] and complete("help", "") == firsts
     for command in everything:
         expected = {f"--{option['name']}" for option in command["options"]} | {"--vault", "--json"}
         assert expected <= set(complete(*command["name"].split(), "--")), command

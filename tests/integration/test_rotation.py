@@ -128,3 +128,26 @@ def test_a_member_without_the_new_key(scene):
         assert len(node.get(key)) == 5000 and len(node.get(late)) == 6000
         found, = by_state(node, "active")
         assert (found["files"], found["names"]) == (2, 2), keys_of(node)
+
+
+def test_a_leaked_key_goes_to_nobody(scene):
+    """A new token with it, and no member gets either over the network: each joins again."""
+    a, b = nodes = cluster(scene, 2)
+    key, = a.store(scene.file("f", 5000), "--copies", "2")
+    old = active(a)
+    a.run("key", "rotate", "--compromised")
+    assert active(a) != old
+    wait_until(lambda: a.status()["connected"] == 0, "the session to end")
+    wait_until(lambda: "wrong token" in b.log(), "b to be refused")
+    assert active(b) == old and len(keys_of(b)) == 1
+    assert len(a.get(key)) == 5000 and len(b.get(key)) == 5000
+    code = a.run("invite", "--role", "keyed").text.split()[0]
+    b.stop()
+    del b.env["PEERVAULT_AUTH_TOKEN"]
+    b.run("join", code)
+    assert by_state(b.start(peers=[a]), "read-only")[0]["key"] == old and active(b) == active(a)
+    wait_until(lambda: all(k.get("retires_ms") for n in nodes for k in by_state(n, "read-only")), "the end")
+    for node in nodes:
+        found, = by_state(node, "active")
+        assert (found["files"], found["names"], found["dedup"]) == (1, 1, True), keys_of(node)
+        assert len(node.get(key)) == 5000
