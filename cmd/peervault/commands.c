@@ -1,3 +1,4 @@
+#include "cmd/peervault/cluster_help.h"
 #include "cmd/peervault/commands.h"
 #include "cmd/peervault/options.h"
 #include "cmd/peervault/value_help.h"
@@ -123,16 +124,9 @@ const struct pv_command pv_commands[] = {
         .name = "where",
         .arguments = "KEY|NAME",
         .help = "which members keep a file",
-        .details =
-            "For each member how many of the file's blobs belong there, how many of them it\n"
-            "has acknowledged, and when it was last asked for every blob that it should\n"
-            "have. Of blobs that are not here this node knows only where they belong.",
-        .json = "{\"key\", \"size\", \"inline\", \"blobs\", \"elsewhere_blobs\", \"want\",\n"
-                "\"members\": [{\"node\", \"state\", \"role\", \"belongs\", \"has\",\n"
-                "\"audited_ms\"}]}; before it, with --blobs, for each {\"blob\", \"kind\",\n"
-                "\"here\", \"belongs\", \"has\"}",
-        .examples = "peervault where report.pdf\n"
-                    "peervault where report.pdf --blobs",
+        .details = pv_where_details,
+        .json = pv_where_json,
+        .examples = pv_where_examples,
         .options = pv_where_options,
         .words_min = 1,
         .words_max = 1,
@@ -259,24 +253,9 @@ const struct pv_command pv_commands[] = {
         .name = "status",
         .arguments = "",
         .help = "the node and its peers on one screen",
-        .details = "Exits 5 when no daemon runs; the vault's numbers are printed all the same.\n"
-                   "With -q only the exit code: 0 means that the daemon answers, that its vault\n"
-                   "can be written, and that it found nothing wrong. `peers` explains the table.",
-        .json =
-            "{\"node\", \"version\", \"daemon\", \"pid\", \"uptime_s\", \"listen\", \"vault\", "
-            "\"role\",\n"
-            "\"blobs\", \"blob_bytes\", \"files\", \"names\", \"records\", \"pending\",\n"
-            "\"under_replicated\", \"undelivered\", \"extra_blobs\", \"extra_bytes\",\n"
-            "\"placed\", \"drained\", \"disk_free_bytes\", \"disk_limit\", \"bandwidth\",\n"
-            "\"confined\", \"said_twice_by\",\n"
-            "\"unknown_files\", \"bad_blobs\", \"quarantined\", \"oldest_unverified_ms\",\n"
-            "\"members\", \"connected\", \"in_sync\", \"mem_used_bytes\", \"mem_limit_bytes\",\n"
-            "\"healthy\", \"problems\": [{\"exit\", \"text\"}], \"peers\": [...]}; peers are "
-            "those\n"
-            "of `peers --json`; with --watch one object every two seconds",
-        .examples = "peervault status\n"
-                    "peervault status --watch\n"
-                    "peervault status --json | jq .listen",
+        .details = pv_status_details,
+        .json = pv_status_json,
+        .examples = pv_status_examples,
         .options = pv_status_options,
         .run = pv_cmd_status,
     },
@@ -284,31 +263,15 @@ const struct pv_command pv_commands[] = {
         .name = "peers",
         .arguments = "",
         .help = "the other nodes, and how they are reached",
-        .details = "Columns: the beginning of the node id; address; outbound (we dialled) or\n"
-                   "inbound where it is connected, else why not, blocked and allowed being what\n"
-                   "was decided here; role; since when; round trip;\n"
-                   "how far its clock is ahead of ours; bytes from it, and a second; bytes to it,\n"
-                   "and a second; whether its records are the same as ours; the last error.\n"
-                   "A banned node broke the protocol three times; a restart forgives it.",
-        .json = "for each {\"node\", \"address\", \"state\", \"role\", \"dialled\", \"rtt_ms\", "
-                "\"skew_ms\",\n"
-                "\"connected_s\", \"in_sync\", \"offered\", \"wanted\", \"in_bytes\", "
-                "\"in_rate\",\n"
-                "\"out_bytes\", \"out_rate\", \"last_error\", \"draining\"}; of blocked\n"
-                "and allowed ones \"until_ms\", \"reason\"; of banned ones \"banned_s\",\n"
-                "\"reason\"",
+        .details = pv_peers_details,
+        .json = pv_peers_json,
         .run = pv_cmd_peers,
     },
     {
         .name = "peers allow",
         .arguments = "NODE",
         .help = "let a node into the cluster, or back into it",
-        .details =
-            "NODE is the id that `peervault id` prints there; the beginning of it is enough\n"
-            "where it is known. A node that is a member, or was, is one at once, everywhere;\n"
-            "any other becomes one when it connects here. Lifts a block of this node's.\n"
-            "Needed with `membership = allowlist`, unless it comes by `invite`. --ttl: how\n"
-            "long it has to come.",
+        .details = pv_peers_allow_details,
         .json = "{\"node\", \"result\": \"member\" | \"expected\"}",
         .examples = "peervault peers allow 5kq2-... --zone attic",
         .options = pv_allow_options,
@@ -334,11 +297,7 @@ const struct pv_command pv_commands[] = {
         .name = "peers drain",
         .arguments = "NODE",
         .help = "let the other members take over what a node keeps",
-        .details =
-            "Before a machine goes for good: it stays a member and can be used, but nothing\n"
-            "is kept there any more, and what only it keeps is copied to the others. When\n"
-            "`status` says there that it may go, `peers forget` it. `peers allow` gives it\n"
-            "a share again. NODE may be the node itself.",
+        .details = pv_peers_drain_details,
         .json = "{\"node\", \"result\": \"draining\"}",
         .examples = "peervault peers drain 5kq2",
         .words_min = 1,
