@@ -8,20 +8,6 @@ TestSuite(expire, .timeout = 240);
 
 #define DAY_MS (UINT64_C(24) * 3600 * 1000)
 
-/* Time goes from one deadline of the file server to the next. */
-static void forward(struct pvt_server *s, uint64_t ms)
-{
-    struct pvt_node *n = pvt_me(s);
-    uint64_t end_ms = n->env.mono_ms + ms;
-    while (n->env.mono_ms < end_ms) {
-        uint64_t at_ms = pv_files_deadline_ms(s->files);
-        uint64_t to_ms = at_ms < end_ms ? at_ms : end_ms;
-        pvt_advance(&s->net, to_ms > n->env.mono_ms ? to_ms - n->env.mono_ms : 0);
-        pvt_files_due(n);
-        pvt_settle(&s->net);
-    }
-}
-
 static void stop(struct pvt_server *s)
 {
     pv_expire_stop(s->upkeep);
@@ -51,9 +37,9 @@ Test(expire, after_so_many_days)
     uint64_t last_ms = (removed_ms / DAY_MS + PV_TOMBSTONE_DAYS + 1) * DAY_MS;
     pvt_env_advance(&n->env, last_ms - removed_ms - 3600000);
     pv_expire_schedule(s->upkeep);
-    forward(s, 3600000 - 1);
+    pvt_forward(s, 3600000 - 1);
     cr_assert_eq(pvt_counts(n).records, 5);
-    forward(s, 2);
+    pvt_forward(s, 2);
     cr_assert_eq(pvt_counts(n).records, 3);
     cr_assert_eq(pvt_counts(n).names, 1);
     cr_assert_eq(history_of(s, "name"), 0);
@@ -76,10 +62,10 @@ Test(expire, many_within_the_hour)
     }
     pvt_client_free(pvt_ask_target(s, "rm", pvt_key_of("text", 4).hex));
     pv_expire_schedule(s->upkeep);
-    forward(s, 1);
+    pvt_forward(s, 1);
     cr_assert_eq(pvt_counts(n).records, NAMES + 2);
     n->env.wall_ms += (PV_TOMBSTONE_DAYS + 2) * DAY_MS;
-    forward(s, PV_EXPIRE_EVERY_MS);
+    pvt_forward(s, PV_EXPIRE_EVERY_MS);
     cr_assert_eq(pvt_counts(n).records, 1);
     stop(s);
 }
@@ -99,15 +85,15 @@ Test(expire, not_what_is_pending)
     n->env.wall_ms += 200 * DAY_MS;
     s->net.nodes[1].env.wall_ms += 200 * DAY_MS;
     pv_expire_schedule(s->upkeep);
-    forward(s, 1000);
+    pvt_forward(s, 1000);
     cr_assert_eq(pvt_counts(n).pending, 2);
     pvt_connect(&s->net, 0, 1);
-    forward(s, 20000);
+    pvt_forward(s, 20000);
     cr_assert_eq(pvt_counts(n).pending, 0);
     cr_assert_eq(pvt_counts(&s->net.nodes[1]).names, 0);
     cr_assert_eq(pvt_counts(&s->net.nodes[1]).files, 0);
-    forward(s, PV_EXPIRE_EVERY_MS);
-    forward(s, 120000);
+    pvt_forward(s, PV_EXPIRE_EVERY_MS);
+    pvt_forward(s, 120000);
     cr_assert_eq(pvt_counts(n).records, pvt_counts(&s->net.nodes[1]).records);
     cr_assert(pvt_all_agree(&s->net));
     stop(s);

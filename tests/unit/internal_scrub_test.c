@@ -38,20 +38,6 @@ static void make_slow(struct pvt_node *n, uint64_t ms)
     n->vault.fs = &slow;
 }
 
-/* Time goes from one deadline of the file server to the next. */
-static void forward(struct pvt_server *s, uint64_t ms)
-{
-    struct pvt_node *n = pvt_me(s);
-    uint64_t end_ms = n->env.mono_ms + ms;
-    while (n->env.mono_ms < end_ms) {
-        uint64_t at_ms = pv_files_deadline_ms(s->files);
-        uint64_t to_ms = at_ms < end_ms ? at_ms : end_ms;
-        pvt_advance(&s->net, to_ms > n->env.mono_ms ? to_ms - n->env.mono_ms : 0);
-        pvt_files_due(n);
-        pvt_settle(&s->net);
-    }
-}
-
 static void end(struct pvt_server *s)
 {
     pv_scrub_stop(s->upkeep);
@@ -127,13 +113,13 @@ Test(scrub, every_week_and_every_byte_within_30_days)
     struct pvt_node *n = pvt_me(s);
     make_slow(n, 0);
     pv_scrub_schedule(s->upkeep);
-    forward(s, PV_SCRUB_FIRST_MS - 1);
+    pvt_forward(s, PV_SCRUB_FIRST_MS - 1);
     cr_assert_eq(bytes_read, 0);
     cr_assert_eq(since(s), 0);
     long long last = 0, last_hashed = 0;
     for (unsigned day = 0; day < 100; day++) {
         pvt_log_clear(&s->net.log);
-        forward(s, DAY_MS);
+        pvt_forward(s, DAY_MS);
         long long at = since(s);
         if (at != last && pvt_log_has(&s->net.log, "depth=\"every byte\"")) {
             cr_assert_leq(at - last_hashed, last_hashed == 0 ? at : 30 * (long long)DAY_MS);
@@ -158,7 +144,7 @@ Test(scrub, a_bad_blob_that_nobody_else_has)
     says(s, 0, 0, NULL);
     flip_first_file(pvt_me(s));
     pv_scrub_schedule(s->upkeep);
-    forward(s, 2 * PV_SCRUB_FIRST_MS);
+    pvt_forward(s, 2 * PV_SCRUB_FIRST_MS);
     says(s, 1, 1, "no reachable node has a good copy");
     uint8_t *bytes = pvt_content(1, LEN);
     pvt_store(s, "big", bytes, LEN); /* the user has another copy */
@@ -172,7 +158,7 @@ Test(scrub, a_bad_blob_comes_from_a_peer)
     struct pvt_server *s = with_file(2);
     flip_first_file(pvt_me(s));
     pv_scrub_schedule(s->upkeep);
-    forward(s, 2 * PV_SCRUB_FIRST_MS);
+    pvt_forward(s, 2 * PV_SCRUB_FIRST_MS);
     says(s, 0, 1, NULL);
     cr_assert(pvt_log_has(&s->net.log, "a damaged blob was fetched again"));
     end(s);
@@ -184,7 +170,7 @@ Test(scrub, what_cannot_be_read)
     make_slow(pvt_me(s), 0);
     is_broken = true;
     pv_scrub_schedule(s->upkeep);
-    forward(s, 2 * PV_SCRUB_FIRST_MS);
+    pvt_forward(s, 2 * PV_SCRUB_FIRST_MS);
     struct pvt_client *c = status(s);
     cr_assert_gt(pvt_number(c->final, "bad_blobs"), 3);
     cr_assert_eq(pvt_number(c->final, "quarantined"), 0);
@@ -192,7 +178,7 @@ Test(scrub, what_cannot_be_read)
     pvt_client_free(c);
     cr_assert_neq(since(s), 0);
     is_broken = false;
-    forward(s, 8 * DAY_MS);
+    pvt_forward(s, 8 * DAY_MS);
     says(s, 0, 0, NULL);
     end(s);
 }
@@ -290,7 +276,7 @@ Test(scrub, goes_on_after_a_restart)
     pvt_settle(&s->net);
     pvt_advance(&s->net, DAY_MS);
     pv_scrub_schedule(s->upkeep); /* knows nothing but what is in the vault */
-    forward(s, 3600 * 1000);
+    pvt_forward(s, 3600 * 1000);
     cr_assert_neq(since(s), 0);
     cr_assert_leq(since(s), (long long)(n->env.wall_ms - DAY_MS)); /* since the pass began */
     cr_assert_geq(bytes_read, 40 << 20);
@@ -304,10 +290,10 @@ Test(scrub, a_clock_that_is_set_back)
     struct pvt_server *s = with_file(1);
     struct pvt_node *n = pvt_me(s);
     pv_scrub_schedule(s->upkeep);
-    forward(s, 2 * PV_SCRUB_FIRST_MS);
+    pvt_forward(s, 2 * PV_SCRUB_FIRST_MS);
     long long first = since(s);
     n->env.wall_ms -= 1000 * DAY_MS;
-    forward(s, 15 * DAY_MS);
+    pvt_forward(s, 15 * DAY_MS);
     cr_assert_lt(since(s), first);
     cr_assert_neq(since(s), 0);
     cr_assert_leq(since(s), (long long)n->env.wall_ms);
@@ -335,9 +321,9 @@ Test(scrub, cut_short)
         pvt_files_due(pvt_me(s));
         pvt_settle(&s->net);
         pv_mem_fail_after(UINT64_MAX);
-        forward(s, 30000);
+        pvt_forward(s, 30000);
     }
-    forward(s, 10 * 60000);
+    pvt_forward(s, 10 * 60000);
     says(s, 1, 1, "no reachable node");
     end(s);
 }
