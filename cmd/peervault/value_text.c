@@ -47,13 +47,13 @@ enum pv_err pv_value_unescape(char *text, size_t *len)
             text[to++] = text[from];
             continue;
         }
-        char letter = ++from < *len ? text[from] : '\0';
+        const char *letter = ++from < *len ? text + from : ""; /* the end is none of them */
         size_t i = 0;
-        while (i < sizeof letters - 1 && letters[i] != letter)
+        while (i < sizeof letters - 1 && letters[i] != *letter)
             i += 2;
         if (i < sizeof letters - 1) {
             text[to++] = letters[i + 1];
-        } else if (letter == 'x' && *len - from > 2 &&
+        } else if (*letter == 'x' && *len - from > 2 &&
                    pv_hex_decode(text + to, 1, text + from + 1, 2) == PV_OK) {
             to++;
             from += 2;
