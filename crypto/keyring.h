@@ -13,7 +13,8 @@
  *   sum <64 hex>                     SHA-256 of all lines before: the last line, or absent
  *
  * Exactly one cluster key is active, unless there is none (a blind node). A retired key opens
- * nothing; it tells by its rids which file an older name means. A file that others may read is refused.
+ * nothing; it tells by its rids which file an older name means. A file that others may read is
+ * refused.
  */
 #ifndef PV_CRYPTO_KEYRING_H
 #define PV_CRYPTO_KEYRING_H

@@ -1,5 +1,6 @@
 #include "cmd/peervault/cluster_help.h"
 #include "cmd/peervault/commands.h"
+#include "cmd/peervault/key_help.h"
 #include "cmd/peervault/options.h"
 #include "cmd/peervault/value_help.h"
 
@@ -323,15 +324,9 @@ const struct pv_command pv_commands[] = {
         .name = "invite",
         .arguments = "",
         .help = "print a code that lets one machine join",
-        .details =
-            "Run `peervault join CODE` there. The code is good for one machine and for a\n"
-            "while; who gets hold of it first joins, so send it as you would a password, or\n"
-            "use --confirm: then `join` shows a number there, and waits until it is given\n"
-            "to `invite confirm` here. A blind machine, the default, stores what it cannot\n"
-            "read and never gets the cluster key.",
+        .details = pv_invite_details,
         .json = "{\"code\", \"role\", \"expires_ms\"}",
-        .examples = "peervault invite --role keyed\n"
-                    "peervault invite --ttl 10m --address home.example.org:3000",
+        .examples = pv_invite_examples,
         .options = pv_invite_options,
         .run = pv_cmd_invite,
     },
@@ -339,10 +334,7 @@ const struct pv_command pv_commands[] = {
         .name = "invite confirm",
         .arguments = "NUMBER",
         .help = "let in the machine whose `join` shows this number",
-        .details =
-            "For codes made with --confirm. Take the number from the machine itself, or from\n"
-            "whom you know to sit there: whoever else uses the code has another number. A\n"
-            "machine that is not confirmed in five minutes is sent away.",
+        .details = pv_invite_confirm_details,
         .json = "{\"node\", \"address\"}",
         .examples = "peervault invite confirm 271828",
         .words_min = 1,
@@ -353,13 +345,7 @@ const struct pv_command pv_commands[] = {
         .name = "join",
         .arguments = "CODE",
         .help = "make a vault of this machine that belongs to a cluster",
-        .details =
-            "With the code that `peervault invite` printed on a member. Makes the vault,\n"
-            "fetches the token and, unless blind, the cluster keys, and writes the members'\n"
-            "addresses to peervault.conf. When it was cut off, the same command goes on.\n"
-            "A vault that is there already must belong to the inviter's cluster: it gets the\n"
-            "token that is in force now and keeps all else. This is for a machine that was\n"
-            "away while the token was replaced; stop its daemon first.",
+        .details = pv_join_details,
         .json = "{\"vault\", \"node\", \"role\", \"inviter\", \"peers\"}",
         .examples = "peervault join pvj1-...@192.0.2.7:3000 --listen 0.0.0.0:3000",
         .options = pv_join_options,
@@ -441,13 +427,9 @@ const struct pv_command pv_commands[] = {
         .name = "key export",
         .arguments = "",
         .help = "print the secrets as environment lines",
-        .details =
-            "For another node, or on paper: whoever has the cluster key can read everything,\n"
-            "whoever has the token can join. The sheet says where the other nodes are, too,\n"
-            "and each step by which one machine gets everything back.",
+        .details = pv_key_export_details,
         .json = "{\"cluster_key\", \"auth_token\"}; no cluster key on a blind node",
-        .examples = "peervault key export | ssh other peervault key import -\n"
-                    "peervault key export --sheet | lpr",
+        .examples = pv_key_export_examples,
         .options = pv_key_export_options,
         .run = pv_cmd_key_export,
     },
@@ -455,10 +437,7 @@ const struct pv_command pv_commands[] = {
         .name = "key import",
         .arguments = "- | @FILE",
         .help = "create a vault with the secrets of another node",
-        .details =
-            "Reads the lines that `key export` prints, or a sheet as it was typed or scanned\n"
-            "in. A vault that has these secrets already is left as it is; one that has others\n"
-            "is refused.",
+        .details = pv_key_import_details,
         .json = "{\"vault\", \"created\"}",
         .examples = "peervault --vault /srv/pv key import @secrets",
         .words_min = 1,
@@ -469,21 +448,15 @@ const struct pv_command pv_commands[] = {
         .name = "key list",
         .arguments = "",
         .help = "the cluster keys, and how much is sealed under each",
-        .details = "Counts the records of this node. A key is active, staged (not used yet),\n"
-                   "read-only (replaced) or retired (opens nothing any more).",
-        .json = "{\"key\", \"state\", \"created_ms\", \"dedup\", \"files\", \"names\", "
-                "\"tombstones\", ...}",
+        .details = pv_key_list_details,
+        .json = pv_key_list_json,
         .run = pv_cmd_key_list,
     },
     {
         .name = "key rotate",
         .arguments = "",
         .help = "replace the cluster key, on all nodes",
-        .details =
-            "Members get a new key; when each keyed one has it, it is used; what is under the\n"
-            "old one is sealed anew; that one is read with for key_grace (90d), then retires.\n"
-            "All files can be read meanwhile; whenever it is cut short it goes on by itself.\n"
-            "Who had the old key can still read what it has a copy of.",
+        .details = pv_key_rotate_details,
         .json =
             "{\"phase\", \"have\", \"of\", \"moved\", \"left\"}: members with the key, and records",
         .options = pv_key_rotate_options,
@@ -493,12 +466,8 @@ const struct pv_command pv_commands[] = {
         .name = "token rotate",
         .arguments = "",
         .help = "replace the token, on all nodes",
-        .details = "After a machine was lost or given away, and `peers forget`. Connected members\n"
-                   "get the new token at once, others when they come back: until the overlap ends\n"
-                   "they get in with the older one. --finish ends the overlap on this node now.\n"
-                   "Where the environment gives the token, change it before the overlap ends.",
-        .json = "{\"tokens\", \"overlap_until_ms\"}: how many open the door now, and until\n"
-                "when (0: there is one)",
+        .details = pv_token_rotate_details,
+        .json = pv_token_rotate_json,
         .examples = "peervault peers forget 5kq2; peervault token rotate",
         .options = pv_rotate_options,
         .run = pv_cmd_token_rotate,

@@ -8,8 +8,9 @@ enum pv_err pv_open_any(uint8_t *plain, struct pv_record *rec, const uint8_t *en
     if (pv_record_parse(rec, env, len) != PV_OK)
         return PV_E_CORRUPT;
     const struct pv_cluster_keys *keys = pv_keyring_find(ctx->keyring, &rec->kid);
-    if (keys == NULL)
-        return PV_E_UNSUPPORTED;
+    if (keys == NULL) /* of one that has retired: what counts of it is under another */
+        return pv_keyring_entry(ctx->keyring, &rec->kid) != NULL ? PV_E_NOT_FOUND
+                                                                 : PV_E_UNSUPPORTED;
     enum pv_err err = pv_record_open(plain, env, len, rec, keys);
     return err == PV_E_INVALID ? PV_E_CORRUPT : err; /* clear, or of no day: not of these types */
 }

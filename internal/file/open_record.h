@@ -7,7 +7,8 @@
 
 /*
  * Opens an envelope of a type 1 or 2 record into plain (PV_RECORD_BODY_MAX bytes), with whatever
- * key of the keyring it names. NOT_FOUND: a tombstone; UNSUPPORTED: a key we have not got; CORRUPT.
+ * key of the keyring it names. NOT_FOUND: a tombstone, or under a key that has retired;
+ * UNSUPPORTED: a key we have not got; CORRUPT.
  */
 PV_MUST enum pv_err pv_open_envelope(uint8_t *plain, struct pv_record *rec, const uint8_t *env,
                                      size_t len, const struct pv_job_context *ctx);

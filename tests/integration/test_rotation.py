@@ -42,8 +42,9 @@ def test_a_key_is_replaced_and_retires(scene):
         while not stop.is_set():
             for node in nodes:
                 for name in ("f1", "f2", "private"):
-                    if node.run("get", name, code=None).code != 0:
-                        errors.append((node.name, name))
+                    result = node.run("get", name, code=None)
+                    if result.code != 0:
+                        errors.append((node.name, result))
     reader = threading.Thread(target=read_all)
     reader.start()
     try:
