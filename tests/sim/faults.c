@@ -83,6 +83,7 @@ static struct pvt_simfs *empty_disk(struct sim_node *n)
     size_t len = 0;
     pv_fd dir, file;
     struct pvt_simfs *disk = pvt_simfs_new();
+    pvt_simfs_heal(n->disk); /* its fault was not meant for us */
     enum pv_err err = pv_vault_create("vault", pvt_simfs_fs(disk));
     const struct pv_fs *from = pvt_simfs_fs(n->disk), *to = pvt_simfs_fs(disk);
     err =
@@ -210,12 +211,17 @@ static void leap(struct sim_world *w, struct sim_fault *f)
             sim_dial_arm(&w->nodes[i]);
 }
 
+static const unsigned kinds_that_end = 1U << SIM_FAULT_CRASH | 1U << SIM_FAULT_KILL |
+                                       1U << SIM_FAULT_CRASH_IN_CALL | 1U << SIM_FAULT_DISK_ERROR |
+                                       1U << SIM_FAULT_DISK_FULL | 1U << SIM_FAULT_WIPE |
+                                       1U << SIM_FAULT_OLD_DISK | 1U << SIM_FAULT_LEAP;
+
 void sim_fault_begin(struct sim_world *w, unsigned index)
 {
     struct sim_fault *f = &w->faults[index];
     struct sim_node *n = &w->nodes[f->node];
-    bool lasts = false;
-    if (w->healed)
+    bool lasts = false, ends = kinds_that_end >> f->kind & 1;
+    if (w->healed || (n->restored && ends))
         return;
     sim_trace(w, "fault %u: %s, node %u", index, sim_fault_text(f->kind), f->node);
     w->stats.faults[f->kind]++;
@@ -278,6 +284,7 @@ void sim_fault_begin(struct sim_world *w, unsigned index)
         if (n->snapshot != NULL && n->snapshot_life < n->life && sim_can_spare(w, n)) {
             sim_node_die(n, n->snapshot, "an old disk is restored");
             n->snapshot = NULL;
+            n->restored = true;
             restart(w, f);
         } else if (n->snapshot == NULL && n->up) {
             n->snapshot = pvt_simfs_crash(n->disk, sim_draw(&f->rng));

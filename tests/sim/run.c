@@ -8,7 +8,8 @@
 #include <string.h>
 
 enum {
-    SETTLE_S = 45 * 60, /* to agree, after the last fault; the longest pause of push is 10 min */
+    SETTLE_S = 45 * 60,  /* to agree, after the last fault; the longest pause of push is 10 min */
+    LEAPT_S = 14 * 3600, /* after months each node drops old removals when it next collects */
     CONNECT_S = 30,
     LOOK_S = 5,
     READ_S = 300,
@@ -171,14 +172,15 @@ static void look_for_rot(struct sim_world *w)
 static void settle(struct sim_world *w)
 {
     char why[SIM_CAUSE_LEN] = "";
-    uint64_t until = w->now + SETTLE_S * SIM_S;
+    uint64_t settle_s = w->leap_us > 0 ? LEAPT_S : SETTLE_S, until = w->now + settle_s * SIM_S;
     sim_trace(w, "healed");
     run_until(w, w->now + CONNECT_S * SIM_S);
     if (!w->failed && w->rotted)
         look_for_rot(w);
     while (!w->failed && !sim_converged(w, why)) {
         if (w->now >= until) {
-            sim_fail(w, "O5", "not converged %u s after the last fault: %.200s", SETTLE_S, why);
+            sim_fail(w, "O5", "not converged %u s after the last fault: %.200s", (unsigned)settle_s,
+                     why);
             return;
         }
         run_until(w, w->now + LOOK_S * SIM_S);

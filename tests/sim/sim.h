@@ -199,6 +199,7 @@ struct sim_node {
     struct pvt_simfs *disk, *snapshot; /* snapshot: an old state, or NULL */
     struct pv_identity identity;
     uint64_t paused_until, slow_disk_until;
+    bool restored; /* an old disk: its peers must meet this process, so that it may not end */
     bool full, dead_for_good, sync_seen; /* sync_seen: the failed sync has been judged */
 
     uint32_t life, snapshot_life; /* counts processes from 1 */
