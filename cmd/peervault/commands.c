@@ -9,13 +9,9 @@ const struct pv_command pv_commands[] = {
         .name = "init",
         .arguments = "",
         .help = "create a vault",
-        .details = "Makes the folder, the node's identity, and a keyring: with the secrets of the\n"
-                   "environment, else with fresh ones. Also done by the first `store` without a\n"
-                   "daemon, and by a `daemon` without peers. A blind node comes by `invite` and\n"
-                   "`join`: one that is made here knows no member to trust, and lets nobody in.",
+        .details = pv_init_details,
         .json = "{\"vault\", \"node\", \"role\"}",
-        .examples = "peervault init\n"
-                    "PEERVAULT_AUTH_TOKEN_FILE=token PEERVAULT_CLUSTER_KEY_FILE=key peervault init",
+        .examples = pv_init_examples,
         .options = pv_init_options,
         .run = pv_cmd_init,
     },

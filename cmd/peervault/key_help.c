@@ -59,3 +59,13 @@ const char pv_join_details[] =
     "A vault that is there already must belong to the inviter's cluster: it gets the\n"
     "token that is in force now and keeps all else. This is for a machine that was\n"
     "away while the token was replaced; stop its daemon first.";
+
+const char pv_init_details[] =
+    "Makes the folder, the node's identity, and a keyring: with the secrets of the\n"
+    "environment, else with fresh ones. Also done by the first `store` without a\n"
+    "daemon, and by a `daemon` without peers. A blind node comes by `invite` and\n"
+    "`join`: one that is made here knows no member to trust, and lets nobody in.";
+
+const char pv_init_examples[] =
+    "peervault init\n"
+    "PEERVAULT_AUTH_TOKEN_FILE=token PEERVAULT_CLUSTER_KEY_FILE=key peervault init";
