@@ -411,7 +411,7 @@ def test_completions_of_zsh_and_fish(scene):
         out = checked("zsh", "-fc", ZSH, "zsh", zsh, *typed, env=scene.environment())
         assert offered in out, (typed, out)
     ask = f"source {fish}; complete -C 'peervault key ' | string split -f1 \\t | sort"
-    assert checked("fish", "-c", ask, env=scene.environment()) == "export\nimport\n"
+    assert checked("fish", "-c", ask, env=scene.environment()) == "export\nimport\nlist\nrotate\n"
 
 
 # ---- the Debian package ----
