@@ -42,7 +42,6 @@ static void end_round(struct pv_digest *d)
 
 static void give_up(struct pv_peer *p, enum pv_err err)
 {
-    PV_SOMETIMES("sync: a comparison is given up");
     PV_LOG(env_of(p)->log, PV_LOG_WARN, PV_SUB_SYNC, "comparison given up", "node",
            pv_log_id(p->node_id.b), "cause", pv_err_text(err));
     end_round(digest_of(p));

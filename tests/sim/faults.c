@@ -262,6 +262,7 @@ void sim_fault_begin(struct sim_world *w, unsigned index)
         pvt_simfs_limit(n->disk, pvt_simfs_used_bytes(n->disk) + sim_below(&f->rng, 300000), 0);
         n->full = lasts = true;
         if (sim_chance(&f->rng, 300)) {
+            pvt_simfs_limit(n->disk, pvt_simfs_used_bytes(n->disk), 0);
             sim_node_die(n, NULL, "killed, with a full disk");
             sim_at(w, w->now + SIM_S,
                    (struct sim_event){.kind = SIM_EV_START, .node = (uint8_t)f->node});
