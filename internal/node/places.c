@@ -67,8 +67,10 @@ void pv_places_find(const struct pv_places *p, const struct pv_blob_info *blob,
         keyed |= (uint64_t)p->table.members[i].keyed << i;
     }
     out->owners = pv_place_owners(&out->order);
-    out->targets =
-        pv_place_targets(&out->order, p->table.count, p->away | (p->full & ~out->holders));
+    uint64_t is_out = p->away | (p->full & ~out->holders);
+    if (out->holders == 0) /* the only copy: whoever is there takes one, until the owners have */
+        is_out |= ~p->live & ~(p->placed ? UINT64_C(1) << p->self : 0);
+    out->targets = pv_place_targets(&out->order, p->table.count, is_out);
     if (blob->kind == PV_BLOB_NODE)
         out->targets |= keyed;
 }

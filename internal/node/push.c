@@ -131,10 +131,12 @@ static void review_places(struct pv_push *s)
     size_t pos = 0;
     struct pv_peer *p;
     pv_places_now(s->node, &now);
-    bool moved = s->places_moved || now.away != s->away || now.full != s->full;
+    bool moved = s->places_moved || now.away != s->away || now.full != s->full ||
+                 (s->live & ~now.live) != 0; /* who went has not taken what only we have */
     s->places_moved = s->places_stale = false;
     s->places_due_ms = now.change_ms;
     s->away = now.away;
+    s->live = now.live;
     s->full = now.full;
     while (moved && (p = pv_node_next_peer(s->node, &pos)) != NULL)
         if (p->push != NULL)

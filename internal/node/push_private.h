@@ -159,7 +159,7 @@ struct pv_push {
     /* What the walks go by; it is looked at again when one of these says so. */
     bool places_moved, places_stale;
     uint64_t places_due_ms;
-    uint64_t away, full;
+    uint64_t away, full, live;
     /* Scratch of one handler at a time. */
     struct pv_offer offers[PV_MSG_IDS_MAX];
     struct pv_id ids[PV_MSG_IDS_MAX];
