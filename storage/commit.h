@@ -96,9 +96,9 @@ struct pv_commit_op {
             struct pv_id rid, hash;
         } publish;
         struct {
-            const struct pv_id *rids, *hashes; /* borrowed until done */
-            size_t count, forgotten;           /* forgotten: out */
-            bool keep_history;                 /* names stay in it, else it goes, too */
+            const struct pv_record_ref *records; /* borrowed until done */
+            size_t count, forgotten;             /* forgotten: out */
+            bool keep_history;                   /* names stay in it, else it goes, too */
         } forget;
         struct {
             struct pv_id node_id;

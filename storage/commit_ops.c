@@ -385,9 +385,9 @@ static enum pv_err forget(struct pv_batch *b, struct pv_commit_op *op)
     op->u.forget.forgotten = 0;
     for (size_t i = 0; i < op->u.forget.count && err == PV_OK; i++) {
         struct current old = {.buf = NULL};
-        err = load_current(b->s->writer, &op->u.forget.rids[i], &old);
+        err = load_current(b->s->writer, &op->u.forget.records[i].rid, &old);
         if (err == PV_OK && old.buf != NULL && !old.pending &&
-            pv_id_equal(&old.rec.hash, &op->u.forget.hashes[i])) {
+            pv_id_equal(&old.rec.hash, &op->u.forget.records[i].hash)) {
             err = remove_current(b, &old);
             if (err == PV_OK && !op->u.forget.keep_history)
                 err = drop_history(b->s->writer, &old.rec.rid);

@@ -142,12 +142,15 @@ PV_MUST enum pv_err pv_store_records_since(struct pv_store *s, uint8_t type, uin
 /* rids of pending records in the order they were written, at most max. */
 PV_MUST enum pv_err pv_store_pending(struct pv_store *s, struct pv_id *rids, size_t max,
                                      size_t *count);
+struct pv_record_ref { /* a record as it was when it was looked at */
+    struct pv_id rid, hash;
+};
 /*
  * Tombstones that are not pending with a clock below this one, with a hash > *after, in order of
  * hash, at most max; *after is moved to the last record looked at (<= PV_SCAN_ROWS_MAX of them).
  */
 PV_MUST enum pv_err pv_store_tombstones(struct pv_store *s, pv_hlc below, struct pv_id *after,
-                                        struct pv_id *rids, struct pv_id *hashes, size_t max,
+                                        struct pv_record_ref *found, size_t found_len,
                                         size_t *count, bool *end);
 /*
  * Versions of a name that lost or were replaced, newest first, at most PV_HISTORY_MAX of them.

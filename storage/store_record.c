@@ -200,24 +200,24 @@ static enum pv_err read_clock(struct pv_db *db, const struct pv_id *hash, struct
 
 /* Flags are in an index, clocks are not: they are looked up, of tombstones alone. */
 enum pv_err pv_store_tombstones(struct pv_store *s, pv_hlc below, struct pv_id *after,
-                                struct pv_id *rids, struct pv_id *hashes, size_t max, size_t *count,
+                                struct pv_record_ref *found, size_t found_len, size_t *count,
                                 bool *end)
 {
     struct pv_id at = *after;
-    size_t found = 0, rows = 0;
+    size_t n = 0, rows = 0;
     enum pv_err err = PV_OK;
     struct pv_db *db = pv_store_take_reader(s);
     struct pv_query q = pv_query(db, PV_SQL_RECORD_FLAGS);
     pv_bind_id(&q, after);
     pv_bind_u64(&q, PV_SCAN_ROWS_MAX + 1);
     bool more = pv_query_row(&q);
-    while (more && err == PV_OK && found < max && rows < PV_SCAN_ROWS_MAX) {
+    while (more && err == PV_OK && n < found_len && rows < PV_SCAN_ROWS_MAX) {
         pv_hlc hlc = UINT64_MAX;
         pv_col_id(&q, 0, &at);
         if (pv_col_u64(&q, 1) == 0 && (pv_col_u64(&q, 2) & PV_RECORD_TOMBSTONE) != 0)
-            err = read_clock(db, &at, &rids[found], &hlc);
+            err = read_clock(db, &at, &found[n].rid, &hlc);
         if (err == PV_OK && hlc < below)
-            hashes[found++] = at;
+            found[n++].hash = at;
         rows++;
         more = pv_query_row(&q);
     }
@@ -226,7 +226,7 @@ enum pv_err pv_store_tombstones(struct pv_store *s, pv_hlc below, struct pv_id *
     err = err != PV_OK ? err : ended;
     if (err == PV_OK) {
         *after = at;
-        *count = found;
+        *count = n;
         *end = !more;
     }
     return err;

@@ -34,8 +34,7 @@ struct found { /* before each envelope of the batch */
 
 static bool forget(struct pv_reseal *r, const struct pv_record *rec)
 {
-    r->forget[r->forget_count] = rec->rid;
-    r->forget_hashes[r->forget_count++] = rec->hash;
+    r->forget[r->forget_count++] = (struct pv_record_ref){rec->rid, rec->hash};
     return r->forget_count < PV_RESEAL_BATCH;
 }
 
@@ -240,9 +239,8 @@ static void on_sealed(struct pv_job *job)
     if (r->forget_count > 0) {
         struct pv_commit_op *op = &r->ops[count++];
         *op = (struct pv_commit_op){.type = PV_COMMIT_FORGET};
-        op->u.forget.rids = r->forget;
+        op->u.forget.records = r->forget;
         op->u.forget.count = r->forget_count;
-        op->u.forget.hashes = r->forget_hashes;
     }
     r->job = (struct pv_job){.done = on_committed, .commit = {.ops = r->ops, .count = count}};
     pv_node_submit(r->files->config.node, &r->job);

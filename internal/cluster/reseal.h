@@ -34,7 +34,7 @@ struct pv_reseal {
     size_t op_count, forget_count;
     struct pv_commit_op ops[PV_RESEAL_BATCH + 1];
     uint8_t *envelopes[PV_RESEAL_BATCH];
-    struct pv_id forget[PV_RESEAL_BATCH], forget_hashes[PV_RESEAL_BATCH];
+    struct pv_record_ref forget[PV_RESEAL_BATCH];
 };
 
 void pv_reseal_init(struct pv_reseal *r, struct pv_files *files);

@@ -45,8 +45,8 @@ static void on_read(struct pv_job *job);
 static void run_read(struct pv_job *job, const struct pv_job_context *ctx)
 {
     struct pv_expire *e = PV_CONTAINER_OF(job, struct pv_expire, job);
-    job->err = pv_store_tombstones(ctx->store, e->below, &e->after, e->rids, e->hashes,
-                                   PV_EXPIRE_BATCH, &e->count, &e->end);
+    job->err = pv_store_tombstones(ctx->store, e->below, &e->after, e->found, PV_EXPIRE_BATCH,
+                                   &e->count, &e->end);
 }
 
 static void read_next(struct pv_upkeep *u)
@@ -82,8 +82,7 @@ static void on_read(struct pv_job *job)
         return;
     }
     e->op = (struct pv_commit_op){.type = PV_COMMIT_FORGET};
-    e->op.u.forget.rids = e->rids;
-    e->op.u.forget.hashes = e->hashes;
+    e->op.u.forget.records = e->found;
     e->op.u.forget.count = e->count;
     e->job = (struct pv_job){.done = on_forgotten, .commit = {.ops = &e->op, .count = 1}};
     pv_node_submit(node_of(u), &e->job);

@@ -19,7 +19,7 @@ struct pv_expire { /* private */
     struct pv_job job;
     struct pv_commit_op op;
     struct pv_id after; /* of the round: how far it is, and what it has found */
-    struct pv_id rids[PV_EXPIRE_BATCH], hashes[PV_EXPIRE_BATCH];
+    struct pv_record_ref found[PV_EXPIRE_BATCH];
     size_t count;
     bool end, stopped;
     pv_hlc below;

@@ -409,14 +409,12 @@ Test(record, two_of_one_author_and_clock_are_noticed)
 
 /* ---- forgetting ---- */
 
-static size_t tombstones(struct pvt_vault *v, pv_hlc below, struct pv_id *rids,
-                         struct pv_id *hashes)
+static size_t tombstones(struct pvt_vault *v, pv_hlc below, struct pv_record_ref *found)
 {
     struct pv_id after = {{0}};
     size_t count = 0, more;
     for (bool end = false; !end; count += more)
-        cr_assert_eq(pv_store_tombstones(v->store, below, &after, rids + count, hashes + count, 1,
-                                         &more, &end),
+        cr_assert_eq(pv_store_tombstones(v->store, below, &after, found + count, 1, &more, &end),
                      PV_OK);
     return count;
 }
@@ -430,32 +428,31 @@ Test(record, forgotten_if_it_is_current_and_not_pending)
                       pending = pvt_record_make(PV_RECORD_NAME, 2, 201, PV_RECORD_TOMBSTONE, 1),
                       young = pvt_record_make(PV_RECORD_NAME, 3, 300, PV_RECORD_TOMBSTONE, 1),
                       other = pvt_record_make(PV_RECORD_NAME, 4, 100, 0, 1);
-    struct pv_id rids[8], hashes[8];
+    struct pv_record_ref found[8];
     cr_assert_eq(pvt_put_record(v, &live, false, &applied), PV_OK);
     cr_assert_eq(pvt_put_record(v, &gone, false, &applied), PV_OK);
     cr_assert_eq(pvt_put_record(v, &pending, true, &applied), PV_OK);
     cr_assert_eq(pvt_put_record(v, &young, false, &applied), PV_OK);
     cr_assert_eq(pvt_put_record(v, &other, false, &applied), PV_OK);
-    cr_assert_eq(tombstones(v, 200, rids, hashes), 0);
-    cr_assert_eq(tombstones(v, 201, rids, hashes), 1);
-    cr_assert_eq(tombstones(v, 300, rids, hashes), 1);
-    cr_assert_eq(tombstones(v, 301, rids, hashes), 2);
-    bool swapped = pv_id_equal(&hashes[1], &gone.rec.hash);
-    cr_assert(pv_id_equal(&hashes[swapped], &gone.rec.hash));
-    cr_assert(pv_id_equal(&rids[swapped], &gone.rec.rid));
-    cr_assert(pv_id_equal(&hashes[!swapped], &young.rec.hash));
+    cr_assert_eq(tombstones(v, 200, found), 0);
+    cr_assert_eq(tombstones(v, 201, found), 1);
+    cr_assert_eq(tombstones(v, 300, found), 1);
+    cr_assert_eq(tombstones(v, 301, found), 2);
+    bool swapped = pv_id_equal(&found[1].hash, &gone.rec.hash);
+    cr_assert(pv_id_equal(&found[swapped].hash, &gone.rec.hash));
+    cr_assert(pv_id_equal(&found[swapped].rid, &gone.rec.rid));
+    cr_assert(pv_id_equal(&found[!swapped].hash, &young.rec.hash));
 
-    rids[0] = gone.rec.rid; /* four that stay: */
-    hashes[0] = live.rec.hash;
-    rids[1] = pending.rec.rid;
-    hashes[1] = pending.rec.hash;
-    rids[2] = (struct pv_id){{9}};
-    hashes[2] = gone.rec.hash;
-    rids[3] = gone.rec.rid;
-    hashes[3] = gone.rec.hash;
+    found[0].rid = gone.rec.rid; /* four that stay: */
+    found[0].hash = live.rec.hash;
+    found[1].rid = pending.rec.rid;
+    found[1].hash = pending.rec.hash;
+    found[2].rid = (struct pv_id){{9}};
+    found[2].hash = gone.rec.hash;
+    found[3].rid = gone.rec.rid;
+    found[3].hash = gone.rec.hash;
     struct pv_commit_op op = {.type = PV_COMMIT_FORGET};
-    op.u.forget.rids = rids;
-    op.u.forget.hashes = hashes;
+    op.u.forget.records = found;
     op.u.forget.count = 3;
     cr_assert_eq(pvt_commit(v, &op, 1), PV_OK);
     cr_assert(!op.applied);
@@ -469,8 +466,8 @@ Test(record, forgotten_if_it_is_current_and_not_pending)
     cr_assert_eq(pv_store_history(v->store, &gone.rec.rid, see, &seen), PV_OK);
     cr_assert_eq(seen.count, 0);
 
-    rids[0] = other.rec.rid;
-    hashes[0] = other.rec.hash;
+    found[0].rid = other.rec.rid;
+    found[0].hash = other.rec.hash;
     op.u.forget.count = 1;
     op.u.forget.keep_history = true;
     cr_assert_eq(pvt_commit(v, &op, 1), PV_OK);
