@@ -89,7 +89,7 @@
     X(HLC_AHEAD_MS, 120000, "ms that a record is ahead of our clock", \
       "held back: neither stored nor passed on until then", "internal/node/sync.c") \
     X(TOMBSTONE_DAYS, 90, "days that a removal is remembered", \
-      "forgotten by all at the next midnight (UTC)", "internal/upkeep/expire.c") \
+      "forgotten by all at the next midnight (UTC)", "crypto/record.c") \
     X(GUEST_MESSAGES_PER_S, 200, "messages a second of a peer that is not keyed", \
       "it is not read for a while", "internal/node/quota.c") \
     X(GUEST_MESSAGES_BURST, 1000, "messages at once of a peer that is not keyed", \
