@@ -102,7 +102,7 @@ ROWS = [
     row("M21", "deletions, names and memberships sealed by a blind member",
         "neither stored nor answered", records.without_authority, "records", changes=True),
     row("M22", "tombstones with wrong signatures, 92 days old, of unknown ids",
-        "GOODBYE 8; neither stored nor answered; stored", records.tombstones, "records", changes=True),
+        "GOODBYE 8; answered and not stored; stored", records.tombstones, "records", changes=True),
     row("M22 bodies", "sealed bodies that the format does not allow", "neither stored nor answered",
         records.malformed_bodies, "records", changes=True),
     row("M23", "a thousand tombstones by a blind member, and by a stranger", "nothing is stored",
