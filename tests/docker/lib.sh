@@ -240,6 +240,11 @@ connected() {
     [ "$(status "$1" connected)" = "$2" ]
 }
 
+# members NODE COUNT: as it knows them.
+members() {
+    [ "$(status "$1" members)" = "$2" ]
+}
+
 # has NODE KEY: everything of that file is on that node itself.
 has() {
     on "$1" stat "$2" --json </dev/null 2>/dev/null | python3 -c '
