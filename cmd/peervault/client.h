@@ -80,6 +80,7 @@ enum pv_exit pv_client_lost(struct pv_client *c);
 
 /* Sets key, or key_hex when the bytes are not UTF-8. False: out of memory. */
 bool pv_json_set_bytes(json_t *object, const char *key, const char *bytes);
+bool pv_json_set_value(json_t *object, const char *key, const void *bytes, size_t len);
 /* OK, or the error of a final reply as a line ("subject: ..." when not NULL), with candidates. */
 enum pv_exit pv_reply_exit(const json_t *reply, const char *subject);
 /* Takes out of a reply or an event what belongs to the protocol: id, ok, event. */

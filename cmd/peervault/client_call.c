@@ -83,8 +83,12 @@ enum pv_exit pv_client_call_values(struct pv_client *c, json_t *request,
 
 bool pv_json_set_bytes(json_t *object, const char *key, const char *bytes)
 {
-    size_t len = strlen(bytes);
-    json_t *text = json_stringn(bytes, len); /* NULL when it is not UTF-8 */
+    return pv_json_set_value(object, key, bytes, strlen(bytes));
+}
+
+bool pv_json_set_value(json_t *object, const char *key, const void *bytes, size_t len)
+{
+    json_t *text = len > 0 ? json_stringn(bytes, len) : json_string(""); /* NULL: not UTF-8 */
     if (text != NULL)
         return json_object_set_new(object, key, text) == 0;
     PV_AUTO_FREE char *hex = pv_malloc(2 * len + 1);

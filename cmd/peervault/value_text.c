@@ -1,7 +1,6 @@
 #include "cmd/peervault/value_text.h"
 
 #include "internal/base/id.h"
-#include "internal/base/mem.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -63,17 +62,4 @@ enum pv_err pv_value_unescape(char *text, size_t *len)
     }
     *len = to;
     return PV_OK;
-}
-
-bool pv_json_set_value(json_t *object, const char *key, const void *bytes, size_t len)
-{
-    json_t *text = len > 0 ? json_stringn(bytes, len) : json_string(""); /* NULL: not UTF-8 */
-    if (text != NULL)
-        return json_object_set_new(object, key, text) == 0;
-    PV_AUTO_FREE char *hex = pv_malloc(2 * len + 1);
-    PV_AUTO_FREE char *hex_key = pv_asprintf("%s_hex", key);
-    if (hex == NULL || hex_key == NULL)
-        return false;
-    pv_hex_encode(hex, bytes, len);
-    return json_object_set_new(object, hex_key, json_string(hex)) == 0;
 }

@@ -8,13 +8,9 @@
 #define PV_CMD_VALUE_TEXT_H
 
 #include "internal/base/buf.h"
-#include <jansson.h>
-#include <stdbool.h>
 
 PV_MUST enum pv_err pv_append_value(struct pv_buf *out, const void *bytes, size_t len);
 /* Turns escapes back, in place. INVALID: an unknown one. */
 PV_MUST enum pv_err pv_value_unescape(char *text, size_t *len);
-/* Sets key, or key_hex when the bytes are not UTF-8. False: out of memory. */
-bool pv_json_set_value(json_t *object, const char *key, const void *bytes, size_t len);
 
 #endif
