@@ -2,9 +2,8 @@
  */
 #include "internal/upkeep/sweep.h"
 
-#include "internal/base/sometimes.h"
-
 #include "internal/base/mem.h"
+#include "internal/base/sometimes.h"
 
 #include <stddef.h>
 
