@@ -50,6 +50,12 @@ typedef void (*pv_client_event_fn)(void *ctx, const json_t *event, const uint8_t
 enum pv_exit pv_client_call_values(struct pv_client *c, json_t *request,
                                    pv_client_event_fn on_event, void *ctx, json_t **reply);
 
+/* A question that makes no sense without a daemon, over a connection of its own. What goes wrong is
+ * said, of subject if it is not NULL; *reply, NULL before, is to be released in any case. */
+enum pv_exit pv_client_ask_daemon(const struct pv_cli *cli, json_t *request,
+                                  void (*on_event)(void *ctx, const json_t *event), void *ctx,
+                                  const char *subject, json_t **reply);
+
 /* ---- several requests at once, and data ---- */
 
 struct pv_client_handler {

@@ -74,6 +74,22 @@ enum pv_exit pv_client_call(struct pv_client *c, json_t *request,
     return run(c, request, &call, reply);
 }
 
+enum pv_exit pv_client_ask_daemon(const struct pv_cli *cli, json_t *request,
+                                  void (*on_event)(void *ctx, const json_t *event), void *ctx,
+                                  const char *subject, json_t **reply)
+{
+    struct pv_client *client = NULL;
+    enum pv_exit exit = pv_client_open(&client, cli, 0);
+    if (exit != PV_EXIT_OK) {
+        json_decref(request);
+        return exit;
+    }
+    exit = pv_client_call(client, request, on_event, ctx, reply);
+    if (exit == PV_EXIT_OK)
+        exit = pv_reply_exit(*reply, subject);
+    return pv_client_close(client, exit);
+}
+
 enum pv_exit pv_client_call_values(struct pv_client *c, json_t *request,
                                    pv_client_event_fn on_event, void *ctx, json_t **reply)
 {

@@ -13,23 +13,6 @@ enum { DECISION_DAYS_MAX = 3650, INVITE_DAYS_MAX = 30, OVERLAP_DAYS_MAX = 90 };
 
 /* ---- questions and answers ---- */
 
-/* A question that makes no sense without a daemon. */
-static enum pv_exit ask_daemon(const struct pv_cli *cli, json_t *rq,
-                               void (*on_event)(void *ctx, const json_t *event), void *ctx,
-                               const char *subject, json_t **reply)
-{
-    struct pv_client *client = NULL;
-    enum pv_exit exit = pv_client_open(&client, cli, 0);
-    if (exit != PV_EXIT_OK) {
-        json_decref(rq);
-        return exit;
-    }
-    exit = pv_client_call(client, rq, on_event, ctx, reply);
-    if (exit == PV_EXIT_OK)
-        exit = pv_reply_exit(*reply, subject);
-    return pv_client_close(client, exit);
-}
-
 static enum pv_exit print_json(json_t *reply)
 {
     pv_message_strip(reply);
@@ -59,7 +42,7 @@ enum pv_exit pv_cmd_peers(const struct pv_cli *cli, const struct pv_args *args)
     size_t i;
     (void)args;
     enum pv_exit exit =
-        ask_daemon(cli, json_pack("{s:s}", "op", "peers"), NULL, NULL, NULL, &reply);
+        pv_client_ask_daemon(cli, json_pack("{s:s}", "op", "peers"), NULL, NULL, NULL, &reply);
     json_t *peers = json_object_get(reply, "peers");
     json_array_foreach(peers, i, p) if (exit == PV_EXIT_OK && cli->json) exit =
         pv_out_json(json_incref(p));
@@ -119,7 +102,7 @@ static enum pv_exit decide(const struct pv_cli *cli, const struct pv_args *args,
         json_decref(rq);
         return exit;
     }
-    exit = ask_daemon(cli, rq, NULL, NULL, args->words[0], &reply);
+    exit = pv_client_ask_daemon(cli, rq, NULL, NULL, args->words[0], &reply);
     if (exit == PV_EXIT_OK && cli->json) {
         exit = print_json(reply);
     } else if (exit == PV_EXIT_OK && !cli->quiet) {
@@ -179,7 +162,7 @@ enum pv_exit pv_cmd_invite(const struct pv_cli *cli, const struct pv_args *args)
         json_decref(rq);
         return exit;
     }
-    exit = ask_daemon(cli, rq, NULL, NULL, NULL, &reply);
+    exit = pv_client_ask_daemon(cli, rq, NULL, NULL, NULL, &reply);
     if (exit == PV_EXIT_OK)
         exit = cli->json ? print_json(reply) : print_code(cli, reply);
     json_decref(reply);
@@ -194,7 +177,7 @@ enum pv_exit pv_cmd_invite_confirm(const struct pv_cli *cli, const struct pv_arg
         pv_number_parse(&number, args->words[0], 0, PV_INVITE_NUMBERS - 1) != PV_OK)
         return pv_out_fail(PV_EXIT_USAGE, "the number has six digits: `peervault join` shows it");
     json_t *rq = json_pack("{s:s, s:I}", "op", "confirm", "number", (json_int_t)number);
-    enum pv_exit exit = ask_daemon(cli, rq, NULL, NULL, NULL, &reply);
+    enum pv_exit exit = pv_client_ask_daemon(cli, rq, NULL, NULL, NULL, &reply);
     if (exit == PV_EXIT_OK && cli->json)
         exit = print_json(reply);
     else if (exit == PV_EXIT_OK)
@@ -217,7 +200,7 @@ enum pv_exit pv_cmd_token_rotate(const struct pv_cli *cli, const struct pv_args 
         json_decref(rq);
         return exit;
     }
-    exit = ask_daemon(cli, rq, NULL, NULL, NULL, &reply);
+    exit = pv_client_ask_daemon(cli, rq, NULL, NULL, NULL, &reply);
     if (exit == PV_EXIT_OK && cli->json)
         exit = print_json(reply);
     else if (exit == PV_EXIT_OK)
@@ -261,7 +244,7 @@ enum pv_exit pv_cmd_ping(const struct pv_cli *cli, const struct pv_args *args)
     if (rq == NULL)
         return pv_out_fail(PV_EXIT_USAGE, "malformed node id: see `peervault peers`");
     ping.rtts = json_array();
-    enum pv_exit exit = ask_daemon(cli, rq, on_pong, &ping, ping.node, &reply);
+    enum pv_exit exit = pv_client_ask_daemon(cli, rq, on_pong, &ping, ping.node, &reply);
     if (exit == PV_EXIT_OK && cli->json) {
         json_object_set(reply, "rtt_ms", ping.rtts);
         exit = print_json(reply);

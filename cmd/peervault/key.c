@@ -7,21 +7,6 @@
 #include <string.h>
 #include <time.h>
 
-static enum pv_exit ask(const struct pv_cli *cli, json_t *rq,
-                        void (*on_event)(void *ctx, const json_t *event), void *ctx, json_t **reply)
-{
-    struct pv_client *client = NULL;
-    enum pv_exit exit = pv_client_open(&client, cli, 0);
-    if (exit != PV_EXIT_OK) {
-        json_decref(rq);
-        return exit;
-    }
-    exit = pv_client_call(client, rq, on_event, ctx, reply);
-    if (exit == PV_EXIT_OK)
-        exit = pv_reply_exit(*reply, NULL);
-    return pv_client_close(client, exit);
-}
-
 /* ---- key list ---- */
 
 static void day_of(char dst[static 11], json_int_t ms)
@@ -52,7 +37,8 @@ enum pv_exit pv_cmd_key_list(const struct pv_cli *cli, const struct pv_args *arg
     json_t *reply = NULL, *key;
     size_t i;
     (void)args;
-    enum pv_exit exit = ask(cli, json_pack("{s:s}", "op", "key_list"), NULL, NULL, &reply);
+    enum pv_exit exit =
+        pv_client_ask_daemon(cli, json_pack("{s:s}", "op", "key_list"), NULL, NULL, NULL, &reply);
     if (exit == PV_EXIT_OK && !cli->json)
         printf("%-16s  %-9s  %-10s  %9s  %9s  %9s\n", "key", "state", "created", "files", "names",
                "removed");
@@ -94,7 +80,7 @@ enum pv_exit pv_cmd_key_rotate(const struct pv_cli *cli, const struct pv_args *a
         json_pack("{s:s, s:b, s:b, s:b}", "op", "key_rotate", "compromised",
                   (int)pv_args_has(args, "compromised"), "force", (int)pv_args_has(args, "force"),
                   "wait", (int)!pv_args_has(args, "no-wait"));
-    enum pv_exit exit = ask(cli, rq, on_progress, &context, &reply);
+    enum pv_exit exit = pv_client_ask_daemon(cli, rq, on_progress, &context, NULL, &reply);
     if (exit == PV_EXIT_OK && cli->json) {
         pv_message_strip(reply);
         exit = pv_out_json(json_incref(reply));
